@@ -1,0 +1,36 @@
+"""The algebra of training: the only home of training loops."""
+
+from autokit.training.batches import Batch, class_weights, split
+from autokit.training.fit_loop import FitConfig, FitResult, TrainingDiverged, cosine, fit
+from autokit.training.forward import Forward, predict
+from autokit.training.gradients import hessian_vector_product, value_and_gradient
+from autokit.training.local_sgd import LocalResult, local_sgd
+from autokit.training.objectives import (
+    Objective,
+    Step,
+    TensorBatch,
+    distillation,
+    quadratic_penalty,
+    task_objective,
+)
+from autokit.training.programs import clear_programs
+from autokit.training.seeding import seeded
+from autokit.training.state import ModelState, restore, snapshot
+from autokit.training.updates import (
+    UpdateRule,
+    adagrad,
+    adam,
+    apply_changes,
+    fed_adam,
+    fed_yogi,
+    sgd,
+    weighted_mean,
+)
+
+__all__ = [
+    "Batch", "FitConfig", "FitResult", "Forward", "LocalResult", "ModelState", "Objective",
+    "Step", "TensorBatch", "TrainingDiverged", "UpdateRule", "adagrad", "adam", "apply_changes",
+    "class_weights", "clear_programs", "cosine", "distillation", "fed_adam", "fed_yogi", "fit",
+    "hessian_vector_product", "local_sgd", "predict", "quadratic_penalty", "restore", "seeded",
+    "sgd", "snapshot", "split", "task_objective", "value_and_gradient", "weighted_mean",
+]  # fmt: skip

@@ -1,0 +1,330 @@
+"""Programs: the compiled training of one architecture, kept for the next fit of the same one.
+
+Tracing costs more than training a small network. A program owns a private copy of the model and
+its optimizer, and functions compiled over them; a fit borrows the program, loads the user's
+weights into the copy, trains, and takes the weights home. Equal architectures (same layers, loss
+and optimizer, whatever their names, weights, learning rate or batch size) share one program.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from autokit._backend import keras, tf
+from autokit.training.gradients import value_and_gradient
+from autokit.training.objectives import TensorBatch, task_objective
+
+EVALUATION_ROWS = 512  # rows of one evaluation step: bounds the activations' memory
+KEPT_PROGRAMS = 16
+
+
+class Program:
+    """The compiled training and evaluation of one architecture.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The variables that are trained; the program owns them while it is borrowed.
+    optimizer : keras.optimizers.Optimizer
+    loss : keras.losses.Loss
+    """
+
+    def __init__(self, model, optimizer, loss):
+        if "float16" in {layer.compute_dtype for layer in _leaves(model)}:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        model.compile(optimizer=optimizer, loss=loss)  # callbacks look for model.optimizer
+        optimizer.build(model.trainable_variables)
+        self._fresh_optimizer = [np.array(v) for v in optimizer.variables]
+        self._compiled: dict = {}
+
+    def load(self, weights, learning_rate, optimizer_state=None) -> None:
+        """Start from these weights, and a fresh or a given optimizer state."""
+        self.model.stop_training = False
+        _assign(self.model.variables, weights)
+        if self.optimizer.variables:
+            _assign(self.optimizer.variables, optimizer_state or self._fresh_optimizer)
+        if isinstance(learning_rate, float):
+            self.optimizer.learning_rate = learning_rate
+
+    def train(self, batch: TensorBatch, order, start: int, stop: int, batch_size: int):
+        """Run the training steps `start` to `stop` over the rows in the given order.
+
+        Returns
+        -------
+        tuple of float
+            Loss summed over rows, hits summed over rows, and the step reached, which is before
+            `stop` if the loss stopped being finite.
+        """
+        run = self._function("train", self._trace_train, batch)
+        loss, hits, step = run(*_arguments(batch), order, start, stop, batch_size)
+        return float(loss), float(hits), int(step)
+
+    def evaluate(self, batch: TensorBatch) -> tuple[float, float]:
+        """Mean loss and accuracy (NaN where there is none) over all rows."""
+        run = self._function("evaluate", self._trace_evaluate, batch)
+        loss, hits = run(*_arguments(batch))
+        n_rows = int(batch.x.shape[0])
+        return float(loss) / n_rows, float(hits) / n_rows
+
+    def state(self) -> list[np.ndarray]:
+        """The values of all variables of the model."""
+        return [np.array(v) for v in self.model.variables]
+
+    def optimizer_state(self) -> list[np.ndarray]:
+        """The values of the optimizer's variables."""
+        return [np.array(v) for v in self.optimizer.variables]
+
+    def _function(self, name, trace, batch):
+        key = (name, *((p.dtype, p.shape[1:]) for p in _arguments(batch)))
+        if key not in self._compiled:
+            rows = [tf.TensorSpec((None, *p.shape[1:]), p.dtype) for p in _arguments(batch)]
+            self._compiled[key] = trace(rows)
+        return self._compiled[key]
+
+    def _trace_train(self, rows):
+        model, optimizer = self.model, self.optimizer
+        params, buffers = model.trainable_variables, model.non_trainable_variables
+        objective = task_objective(model, self.loss)
+        gradient = value_and_gradient(
+            lambda p, b, batch: _scaled(objective(p, b, batch), optimizer)
+        )
+
+        def step(batch):
+            result, gradients = gradient(_values(params), _values(buffers), batch)
+            optimizer.apply(gradients, params)
+            for variable, value in zip(buffers, result.buffers):
+                variable.assign(value)
+            # the loss before scaling: what mixed precision multiplied in is taken out again
+            return result.loss / _scale_of(optimizer), _hits(self.loss, batch.y, result.outputs)
+
+        @tf.function(autograph=False)
+        def train(*arguments):
+            *tensors, order, start, stop, batch_size = arguments
+
+            def body(i, losses, hits):
+                chosen = order[i * batch_size : (i + 1) * batch_size]
+                loss, hit = step(TensorBatch(*(tf.gather(t, chosen) for t in tensors)))
+                count = tf.cast(tf.shape(chosen)[0], tf.float32)
+                return i + 1, losses + tf.cast(loss, tf.float32) * count, hits + hit
+
+            def finite(i, losses, hits):
+                return (i < stop) & tf.math.is_finite(losses)
+
+            i, losses, hits = tf.while_loop(finite, body, (start, 0.0, 0.0))
+            return losses, hits, i
+
+        number = tf.TensorSpec((), tf.int32)
+        order = tf.TensorSpec((None,), tf.int32)
+        return _caller(train.get_concrete_function(*rows, order, number, number, number))
+
+    def _trace_evaluate(self, rows):
+        model, loss = self.model, self.loss
+        objective = task_objective(model, loss, training=False)
+
+        @tf.function(autograph=False)
+        def evaluate(*tensors):
+            n_rows = tf.shape(tensors[0])[0]
+            params = _values(model.trainable_variables)
+            buffers = _values(model.non_trainable_variables)
+
+            def body(start, losses, hits):
+                end = tf.minimum(start + EVALUATION_ROWS, n_rows)
+                batch = TensorBatch(*(t[start:end] for t in tensors))
+                result = objective(params, buffers, batch)
+                count = tf.cast(end - start, tf.float32)
+                total = losses + tf.cast(result.loss, tf.float32) * count
+                return end, total, hits + _hits(loss, batch.y, result.outputs)
+
+            _, losses, hits = tf.while_loop(
+                lambda start, *_: start < n_rows, body, (0, 0.0, 0.0)
+            )
+            return losses, hits
+
+        return _caller(evaluate.get_concrete_function(*rows))
+
+
+@contextmanager
+def borrowed(model, optimizer, loss, optimizer_state=None) -> Iterator[Program]:
+    """A program for `model`, loaded with its weights and given back at the end.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Stays untouched while the program trains, except for a model whose architecture cannot be
+        read from its configuration (subclasses, foreign layers): that one is trained in place and
+        its program is not kept.
+    optimizer : keras.optimizers.Optimizer
+        Copied.
+    loss : keras.losses.Loss
+    """
+    key = _key(model, optimizer, loss)
+    program = _pool.take(key)
+    if program is None:
+        copy = model if key is None else model.__class__.from_config(model.get_config())
+        program = Program(copy, _copy_optimizer(optimizer), loss)
+    try:
+        rate = optimizer.learning_rate
+        fixed = None if _is_schedule(optimizer) else float(np.array(rate))
+        program.load([np.array(v) for v in model.variables], fixed, optimizer_state)
+        yield program
+    finally:
+        if key is not None:
+            program.model.stop_training = False
+            _pool.give_back(key, program)
+
+
+class _Pool:
+    """Idle programs, the least recently used dropped first."""
+
+    def __init__(self, capacity: int):
+        self._capacity = capacity
+        self._idle: OrderedDict = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, key):
+        with self._lock:
+            idle = self._idle.get(key)
+            program = idle.pop() if idle else None
+            if idle is not None and not idle:
+                del self._idle[key]
+            return program
+
+    def give_back(self, key, program) -> None:
+        with self._lock:
+            self._idle.setdefault(key, []).append(program)
+            self._idle.move_to_end(key)
+            while sum(map(len, self._idle.values())) > self._capacity:
+                oldest, idle = next(iter(self._idle.items()))
+                idle.pop(0)
+                if not idle:
+                    del self._idle[oldest]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._idle.clear()
+
+
+_pool = _Pool(KEPT_PROGRAMS)
+
+
+def clear_programs() -> None:
+    """Forget all compiled programs and free their memory."""
+    _pool.clear()
+
+
+def _key(model, optimizer, loss) -> str | None:
+    """What two fits must agree in to share a program; None where that cannot be told."""
+    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+        return None
+    layers = list(_leaves(model))
+    if not all(_is_described_by_config(layer) for layer in layers):
+        return None
+    if not all(_is_ours(part) for part in (optimizer, loss)) or hasattr(loss, "function"):
+        return None
+    names: dict = {model.name: "model"}
+    for layer in layers:
+        names.setdefault(layer.name, f"layer_{len(names)}")
+    optimizer_config = optimizer.get_config() | {"name": None}
+    if not _is_schedule(optimizer):
+        optimizer_config["learning_rate"] = None
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None:  # a loss-scale wrapper hides the rate one level down
+        return None
+    architecture = _renamed(model.get_config(), names)
+    parts = [architecture, type(optimizer).__name__, optimizer_config, loss.get_config()]
+    parts += [type(loss).__name__, [layer.trainable for layer in layers]]
+    parts += [[(v.shape, str(v.dtype)) for v in model.variables]]
+    return json.dumps(parts, default=_described, sort_keys=True)
+
+
+def _described(value):
+    if hasattr(value, "get_config"):
+        return [type(value).__name__, value.get_config()]
+    return str(value)
+
+
+def _renamed(value, names):
+    if isinstance(value, dict):
+        return {k: _renamed(v, names) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(v, names) for v in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _leaves(model) -> Iterator:
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _leaves(layer)
+
+
+def _is_ours(part) -> bool:
+    return type(part).__module__.split(".")[0] in ("keras", "autokit")
+
+
+def _is_described_by_config(layer) -> bool:
+    # adapt() keeps numbers outside the variables, and a Lambda closes over anything
+    return (
+        _is_ours(layer)
+        and not hasattr(layer, "adapt")
+        and not isinstance(layer, keras.layers.Lambda)
+    )
+
+
+def _is_schedule(optimizer) -> bool:
+    return optimizer.get_config().get("learning_rate").__class__ is dict
+
+
+def _copy_optimizer(optimizer):
+    return optimizer.__class__.from_config(optimizer.get_config())
+
+
+def _arguments(batch: TensorBatch) -> list:
+    return [part for part in batch if part is not None]
+
+
+def _values(variables) -> list:
+    return [v.value for v in variables]
+
+
+def _assign(variables, values) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _caller(concrete):
+    def call(*arguments):
+        return concrete(*[tf.convert_to_tensor(a) for a in arguments])
+
+    return call
+
+
+def _scale_of(optimizer):
+    scale = getattr(optimizer, "dynamic_scale", None)
+    return 1.0 if scale is None else tf.cast(scale.value, tf.float32)
+
+
+def _scaled(step, optimizer):
+    return step._replace(loss=optimizer.scale_loss(step.loss))
+
+
+def _hits(loss, targets, outputs):
+    """How many rows the outputs get right; NaN for a loss that is not a classification's."""
+    outputs = tf.cast(outputs, tf.float32)
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        guess = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        right = tf.equal(guess, tf.cast(targets, tf.int32))
+    elif isinstance(loss, keras.losses.BinaryCrossentropy):
+        threshold = 0.0 if loss.get_config().get("from_logits") else 0.5
+        answers = tf.cast(tf.reshape(targets, tf.shape(outputs)), tf.float32)
+        right = tf.equal(outputs > threshold, answers > 0.5)
+    else:
+        return tf.constant(float("nan"))
+    return tf.reduce_sum(tf.cast(right, tf.float32))

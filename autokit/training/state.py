@@ -1,0 +1,61 @@
+"""Snapshots of a model's variables."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from autokit._backend import keras
+
+
+class ModelState(NamedTuple):
+    """Values of a model's variables, detached from it.
+
+    Attributes
+    ----------
+    params : list of np.ndarray
+        In the order of ``model.trainable_variables``.
+    buffers : list of np.ndarray
+        In the order of ``model.non_trainable_variables``: statistics and seed states.
+    """
+
+    params: list[np.ndarray]
+    buffers: list[np.ndarray]
+
+
+def snapshot(model: keras.Model) -> ModelState:
+    """Copy the values of all variables, seed generators included."""
+    return ModelState(
+        [np.array(v) for v in model.trainable_variables],
+        [np.array(v) for v in model.non_trainable_variables],
+    )
+
+
+def restore(model: keras.Model, state: ModelState) -> None:
+    """Write a snapshot back.
+
+    Raises
+    ------
+    ValueError
+        The snapshot belongs to a model with other variables.
+    """
+    pairs = (
+        (model.trainable_variables, state.params),
+        (model.non_trainable_variables, state.buffers),
+    )
+    for variables, values in pairs:
+        have, got = [tuple(v.shape) for v in variables], [np.shape(v) for v in values]
+        if have != got:
+            raise ValueError(
+                f"The 'state' belongs to another model: its variables have shapes {got}, "
+                f"the model's have {have}; restore it into the model it was taken from."
+            )
+    for variables, values in pairs:
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+
+
+def is_statistic(variable) -> bool:
+    """Whether a non-trainable variable may be averaged: seed states are integers and may not."""
+    return "float" in str(variable.dtype)
