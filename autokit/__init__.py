@@ -1,0 +1,42 @@
+"""Automated deep learning as scikit-learn estimators around Keras 3 models.
+
+Every public name is loaded when it is first used, so that `import autokit` stays instant and
+loads neither TensorFlow, Keras nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "ExportReport": "deploy",
+    "KerasClassifier": "estimators",
+    "KerasRegressor": "estimators",
+    "NASClassifier": "nas",
+    "NASRegressor": "nas",
+    "TFLiteModel": "deploy",
+    "export_tflite": "deploy",
+    "load": "persistence",
+    "save": "persistence",
+}
+_SUBPACKAGES = ("deploy", "layers", "nas", "preprocessing", "training")
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(f"autokit.{_PUBLIC[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"autokit.{name}")
+    raise AttributeError(
+        f"module 'autokit' has no attribute {name!r}; its public names are {', '.join(_PUBLIC)}"
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC, *_SUBPACKAGES})
