@@ -1,0 +1,420 @@
+"""KerasClassifier and KerasRegressor: a Keras 3 model as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import dataclasses
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from autokit import layers
+from autokit._backend import keras
+from autokit.base import BaseKerasClassifier, BaseKerasRegressor
+from autokit.training import Batch, FitConfig, class_weights, fit, seeded, split
+from autokit.training.objectives import make_loss
+from autokit.training.progress import EpochProgress
+
+DEFAULT_PATIENCE = 10
+DEFAULT_VALIDATION_FRACTION = 0.1
+
+_OPTIMIZERS = {
+    name.lower()
+    for name, value in vars(keras.optimizers).items()
+    if isinstance(value, type) and name not in ("Optimizer", "LossScaleOptimizer")
+}
+
+
+def default_model(kind: str, input_shape, n_outputs: int, output_activation: str) -> keras.Model:
+    """A sensible network for the input.
+
+    Parameters
+    ----------
+    kind : {"table", "image", "sequence", "array"}
+        As the encoders say.
+    input_shape : tuple of int
+        Of one encoded row.
+    n_outputs : int
+    output_activation : {"softmax", "linear"}
+
+    Returns
+    -------
+    keras.Model
+        A two-layer perceptron with dropout for tables, a small residual network for images from
+        8 x 8, a convolutional one for sequences, a perceptron for anything else.
+    """
+    small = kind == "image" and min(input_shape[:2]) < 8
+    builder = {"image": layers.cnn, "sequence": layers.sequence}.get(kind, layers.mlp)
+    options: dict[str, Any] = {"output_activation": output_activation}
+    if small or builder is layers.mlp:
+        builder, options["dropout"] = layers.mlp, 0.1
+    return builder(input_shape, n_outputs, **options)
+
+
+class _KerasParameters:
+    """Parameters and training that the classifier and the regressor share."""
+
+    _parameter_constraints: dict = {
+        "model": [None, callable, keras.Model],
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "optimizer": [StrOptions(_OPTIMIZERS), keras.optimizers.Optimizer],
+        "learning_rate": [
+            None,
+            Interval(Real, 0, None, closed="neither"),
+            keras.optimizers.schedules.LearningRateSchedule,
+        ],
+        "loss": [None, str, callable],
+        "validation_fraction": [None, Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
+        "callbacks": [None, list, tuple, keras.callbacks.Callback],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def _standardizes(self) -> bool:
+        return self.model is None
+
+    def _train(self, data: Batch) -> None:
+        seed = self._seed()
+        self.model_ = self._build(data, seed)
+        self._learn(data, self._config(self.epochs), seed)
+
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
+        """Train one more epoch on these rows, going on from what was learnt before.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`; the first call fixes the columns and the scaling.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        self._validate_params()
+        seed = self._seed()
+        if not hasattr(self, "model_"):
+            data = self._encode_new(X, y, sample_weight, classes)
+            self.model_ = self._build(data, seed)
+        else:
+            data = self._encode_more(X, y, sample_weight)
+        config = dataclasses.replace(self._config(1), early_stopping=None)
+        # another seed a call: the same order of rows in every epoch would bias SGD
+        epochs_done = len(getattr(self, "history_", {}).get("loss", ()))
+        self._learn(data, config, seed + epochs_done, whole=True)
+        return self
+
+    def _build(self, data: Batch, seed: int) -> keras.Model:
+        n_outputs = self._n_outputs(data)
+        shape = self.encoder_.encoded_shape_
+        with seeded(seed):
+            if self.model is None:
+                kind = self.encoder_.kind_
+                model = default_model(kind, shape, n_outputs, self._default_activation)
+            elif isinstance(self.model, keras.Model):
+                model = _copy(self.model, shape)
+            else:
+                model = self.model(shape, n_outputs)
+                if not isinstance(model, keras.Model):
+                    raise ValueError(
+                        f"The 'model' parameter must build a keras.Model from (input_shape, "
+                        f"n_outputs); it returned a {type(model).__name__}."
+                    )
+            if not model.built:
+                model.build((None, *shape))
+        self._check_shapes(model, shape, n_outputs)
+        return model
+
+    def _check_shapes(self, model, shape, n_outputs) -> None:
+        wanted = tuple(getattr(model, "input_shape", None) or (None, *shape))[1:]
+        if len(wanted) != len(shape) or any(w not in (None, s) for w, s in zip(wanted, shape)):
+            raise ValueError(
+                f"The 'model' parameter takes rows of shape {wanted}, but X has rows of shape "
+                f"{tuple(shape)}; reshape X or change the model's Input."
+            )
+        width = model.output_shape[-1]
+        if width != n_outputs and not self._accepts_width(width, n_outputs):
+            raise ValueError(
+                f"The 'model' parameter ends in {width} outputs, but y needs {n_outputs}; change "
+                "its last layer, or pass a function of (input_shape, n_outputs)."
+            )
+
+    def _accepts_width(self, width, n_outputs) -> bool:
+        return False
+
+    def _config(self, epochs: int) -> FitConfig:
+        patience = DEFAULT_PATIENCE if self.early_stopping is True else self.early_stopping
+        return FitConfig(
+            epochs=int(epochs),
+            batch_size=int(self.batch_size),
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            loss=self._loss(),
+            early_stopping=int(patience) if patience else None,
+        )
+
+    def _learn(self, data: Batch, config: FitConfig, seed: int, whole: bool = False) -> None:
+        fraction = self.validation_fraction
+        if fraction is None:
+            fraction = DEFAULT_VALIDATION_FRACTION if config.early_stopping else 0.0
+        validation = None
+        if fraction and not whole:
+            data, validation = split(data, fraction, seed, stratify=self._stratifies)
+        callbacks = self.callbacks or []
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+        progress = [EpochProgress()] if self.verbose and not whole else []
+        result = fit(
+            self.model_,
+            self._weighted(data),
+            validation,
+            config=config,
+            seed=seed,
+            callbacks=[*callbacks, *progress],
+            optimizer_state=getattr(self, "_optimizer_state", None) if whole else None,
+        )
+        self._optimizer_state = result.optimizer_state
+        if not whole:
+            self.history_ = result.history
+            return
+        history = self.__dict__.setdefault("history_", {})
+        for name, values in result.history.items():
+            history.setdefault(name, []).extend(values)
+
+    def _weighted(self, data: Batch) -> Batch:
+        return data
+
+
+_PARAMETERS_DOC = """
+    Parameters
+    ----------
+    model : keras.Model, callable or None, default=None
+        A model is copied with its weights: training starts from them and the original stays as it
+        is. A function builds one from ``(input_shape, n_outputs)``, the shape of one encoded row
+        and the number of classes or targets. None chooses by the input: a perceptron for
+        tables, a residual network for images, a convolutional one for sequences; its inputs (and
+        regression targets) are standardised. A model of yours sees numbers as they are.
+    epochs : int, default=50
+    batch_size : int, default=32
+    optimizer : str or keras.optimizers.Optimizer, default="adam"
+        An instance brings its own clipping, weight decay and schedule.
+    learning_rate : float, keras LearningRateSchedule or None, default=None
+        None keeps the optimizer's own (0.001 for Adam).
+    loss : str, keras.losses.Loss, callable or None, default=None
+        None is {loss}.
+    validation_fraction : float in [0, 1) or None, default=None
+        Share of rows held out to watch training; None holds out 0.1 with early stopping and
+        nothing without.
+    early_stopping : bool or int, default=False
+        Epochs of patience (True is 10) without a better validation loss; the best epoch's weights
+        are restored.{extra}
+    callbacks : keras.callbacks.Callback, list of them or None, default=None
+    random_state : int, RandomState or None, default=None
+        Seeds weights, dropout, splits and the order of rows.
+    verbose : int, default=0
+        1 shows a progress bar.
+"""
+
+
+class KerasClassifier(_KerasParameters, BaseKerasClassifier):
+    __doc__ = (
+        """A Keras model as a scikit-learn classifier.
+
+    Whole epochs run inside one compiled function that equal architectures share, so a second fit
+    does not trace again.
+"""
+        + _PARAMETERS_DOC.format(
+            loss="sparse categorical cross-entropy, or binary for a model with one output",
+            extra="""
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class in the loss; "balanced" is ``n_samples / (n_classes * count)``.""",
+        )
+        + """
+    Attributes
+    ----------
+    model_ : keras.Model
+        The trained model, from encoded rows to probabilities (or to what a model of yours gives).
+    classes_ : np.ndarray of shape (n_classes,)
+    history_ : dict of list of float
+        Loss and accuracy per epoch.
+    encoder_, target_, output_activation_, n_features_in_, feature_names_in_
+        See `autokit.base.KerasEstimator`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from autokit import KerasClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = KerasClassifier(epochs=40, random_state=0).fit(X, y)
+    >>> bool(clf.score(X, y) > 0.9)
+    True
+    """
+    )
+
+    _parameter_constraints: dict = {
+        **_KerasParameters._parameter_constraints,
+        "class_weight": [None, StrOptions({"balanced"}), dict],
+    }
+    _default_activation = "softmax"
+    _stratifies = True
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        epochs=50,
+        batch_size=32,
+        optimizer="adam",
+        learning_rate=None,
+        loss=None,
+        validation_fraction=None,
+        early_stopping=False,
+        class_weight=None,
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.loss = loss
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.class_weight = class_weight
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
+        """Train one more epoch on these rows, going on from what was learnt before.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`; the first call fixes the columns and the scaling.
+        classes : array of shape (n_classes,), default=None
+            All classes that will ever come; needed in the first call only, and only if `y` does
+            not hold all of them.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def _n_outputs(self, data):
+        return len(self.classes_)
+
+    def _accepts_width(self, width, n_outputs):
+        return width == 1 and n_outputs == 2
+
+    def _build(self, data, seed):
+        model = super()._build(data, seed)
+        self.output_activation_ = _missing_activation(model, self.loss)
+        return model
+
+    def _loss(self):
+        if self.loss is not None:
+            return make_loss(self.loss)
+        binary = self.model_.output_shape[-1] == 1
+        losses = keras.losses
+        kind = losses.BinaryCrossentropy if binary else losses.SparseCategoricalCrossentropy
+        return kind(from_logits=self.output_activation_ is not None)
+
+    def _weighted(self, data):
+        weight = class_weights(self.class_weight, data.y, self.classes_)
+        if weight is None:
+            return data
+        return Batch(data.x, data.y, weight if data.weight is None else weight * data.weight)
+
+
+class KerasRegressor(_KerasParameters, BaseKerasRegressor):
+    __doc__ = (
+        """A Keras model as a scikit-learn regressor, for one target or several.
+"""
+        + _PARAMETERS_DOC.format(loss="the mean squared error", extra="")
+        + """
+    Attributes
+    ----------
+    model_ : keras.Model
+        The trained model, from encoded rows to targets (standardised if ``model=None``).
+    history_ : dict of list of float
+        Loss per epoch.
+    encoder_, target_, n_features_in_, feature_names_in_
+        See `autokit.base.KerasEstimator`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from autokit import KerasRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> reg = KerasRegressor(epochs=20, random_state=0).fit(X, y)
+    >>> reg.predict(X[:2]).shape
+    (2,)
+    """
+    )
+
+    _default_activation = "linear"
+    _stratifies = False
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        epochs=50,
+        batch_size=32,
+        optimizer="adam",
+        learning_rate=None,
+        loss=None,
+        validation_fraction=None,
+        early_stopping=False,
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.loss = loss
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _n_outputs(self, data):
+        return data.y.shape[1]
+
+    def _loss(self):
+        return make_loss("mean_squared_error" if self.loss is None else self.loss)
+
+
+def _copy(model: keras.Model, shape) -> keras.Model:
+    if not model.built:
+        model.build((None, *shape))
+    copy = model.__class__.from_config(model.get_config())
+    if not copy.built:
+        copy.build((None, *shape))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _missing_activation(model: keras.Model, loss) -> str | None:
+    """What must follow the model's outputs to make them probabilities."""
+    from_logits = None
+    if hasattr(loss, "get_config"):
+        from_logits = loss.get_config().get("from_logits")
+    if from_logits is None:
+        activation = getattr(model.layers[-1], "activation", None)
+        from_logits = activation is keras.activations.linear
+    if not from_logits:
+        return None
+    return "sigmoid" if model.output_shape[-1] == 1 else "softmax"
