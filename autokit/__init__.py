@@ -21,7 +21,7 @@ _PUBLIC = {
     "load": "persistence",
     "save": "persistence",
 }
-_SUBPACKAGES = ("deploy", "layers", "nas", "preprocessing", "training")
+_SUBPACKAGES = ("deploy", "layers", "nas", "preprocessing", "report", "training")
 
 __all__ = ["__version__", *_PUBLIC]
 

@@ -1,0 +1,191 @@
+"""The arguments of the `autokit` command."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+
+import autokit
+from autokit.cli import commands
+
+_EXIT_CODES = "Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage."
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments; wrong ones end the process with 2."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command == "fit" and args.estimator == "keras" and args.time_budget is not None:
+        parser.error("--time-budget goes with --estimator nas: keras searches nothing")
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; ``parse_args(...).run`` is the command's function."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show stack traces and all that the libraries log",
+    )
+    parser = argparse.ArgumentParser(
+        prog="autokit",
+        description="Find a Keras model for your data, and run it as a TFLite file.",
+        epilog=_EXIT_CODES,
+        parents=[common],
+    )
+    parser.set_defaults(debug=False)
+    parser.add_argument("--version", action="version", version=f"autokit {autokit.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        description = f"{text[0].upper()}{text[1:]}."
+        sub = subparsers.add_parser(
+            name, parents=[common], help=text, description=description, epilog=_EXIT_CODES
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    _add_quickstart(
+        command("quickstart", commands.quickstart, "search, export and check a model for digits")
+    )
+    _add_fit(command("fit", commands.fit, "train a model on a CSV file, save and export it"))
+    _add_predict(command("predict", commands.predict, "predict the rows of a CSV file"))
+    _add_export(command("export", commands.export, "write a saved model as a TFLite file"))
+    _add_benchmark(command("benchmark", commands.benchmark, "time a TFLite file on this machine"))
+    _add_info(command("info", commands.info, "show versions, or what a model file holds"))
+    return parser
+
+
+def _add_quickstart(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--time-budget",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="seconds of search (default: 60)",
+    )
+    sub.add_argument(
+        "--out",
+        default="autokit-quickstart",
+        metavar="DIR",
+        help="folder of the results (default: %(default)s)",
+    )
+    _add_seed(sub)
+
+
+def _add_fit(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("data", metavar="DATA.csv", help="with a header; .gz, .zip and .xz too")
+    sub.add_argument("--target", required=True, metavar="COL", help="the column to predict")
+    sub.add_argument(
+        "--task",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help="default: decided by the target column, and said",
+    )
+    sub.add_argument(
+        "--estimator",
+        choices=("nas", "keras"),
+        default="nas",
+        help="search an architecture (default), or train the default network",
+    )
+    sub.add_argument(
+        "--time-budget",
+        type=seconds,
+        metavar="S",
+        help="seconds of search (default: 60); only with --estimator nas",
+    )
+    sub.add_argument(
+        "--holdout",
+        type=fraction,
+        default=0.2,
+        metavar="SHARE",
+        help="share of rows to score on and not to train on; 0 for none (default: 0.2)",
+    )
+    sub.add_argument(
+        "--out",
+        default="autokit-model",
+        metavar="DIR",
+        help="folder of the results (default: %(default)s)",
+    )
+    sub.add_argument("--overwrite", action="store_true", help="replace a model in that folder")
+    sub.add_argument("--no-export", action="store_true", help="write no model.tflite")
+    _add_seed(sub)
+
+
+def _add_predict(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", metavar="MODEL", help="a .autokit or .tflite file")
+    sub.add_argument("data", metavar="DATA.csv", help="with the columns of the training")
+    sub.add_argument("--out", metavar="FILE", help="CSV file to write (default: standard output)")
+    sub.add_argument("--proba", action="store_true", help="a column of probability for each class")
+
+
+def _add_export(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", metavar="MODEL.autokit")
+    sub.add_argument("out", metavar="OUT.tflite")
+    sub.add_argument(
+        "--quantization",
+        choices=("none", "dynamic", "float16", "int8"),
+        default="none",
+        help="default: none, float32",
+    )
+    sub.add_argument(
+        "--representative-data",
+        metavar="CSV",
+        help="rows like those that the file will see; int8 needs them, all are checked on them",
+    )
+    sub.add_argument("--overwrite", action="store_true", help="replace OUT.tflite")
+
+
+def _add_benchmark(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", metavar="FILE.tflite")
+    sub.add_argument(
+        "--threads", type=count, default=1, metavar="N", help="of the interpreter (default: 1)"
+    )
+    sub.add_argument(
+        "--runs", type=count, default=200, metavar="N", help="timed rows (default: 200)"
+    )
+
+
+def _add_info(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", nargs="?", metavar="FILE", help="a .autokit or .tflite file")
+
+
+def _add_seed(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="of all that is random (default: 0)"
+    )
+
+
+def seconds(text: str) -> float:
+    """Parse a positive, finite number of seconds."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """Parse a share from 0 up to, not including, 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, got {text}")
+    return value
+
+
+def natural(text: str) -> int:
+    """Parse an int from 0 to 2**32 - 1, what NumPy takes as a seed."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {2**32 - 1}, got {text}")
+    return value
+
+
+def count(text: str) -> int:
+    """Parse an int of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
