@@ -8,7 +8,6 @@ quarter.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from pathlib import Path
@@ -91,7 +90,7 @@ def run(
         "trials": len(result.evaluations),
         "best_architecture": classifier.best_architecture_,
         "parameters": classifier.model_.count_params(),
-        "models": [dataclasses.asdict(row) for row in rows],
+        "models": rows,
         "exports": exports,
         "environment": environment(),
     }
@@ -162,7 +161,7 @@ def _export(
     X_test,
     y_test,
     reference,
-) -> tuple[ModelRow, dict[str, Any]]:
+) -> tuple[ModelRow, Any]:
     from autokit.deploy import TFLiteModel, export_tflite
 
     path = folder / f"model_{name}.tflite"
@@ -177,4 +176,4 @@ def _export(
         reference=reference,
         size_bytes=path.stat().st_size,
     )
-    return row, dataclasses.asdict(exported)
+    return row, exported

@@ -106,9 +106,13 @@ def info(args: argparse.Namespace) -> None:
 
 def describe_export(report: Any) -> str:
     """Return an `ExportReport` as half a line."""
+    if report.agreement is None:
+        proof = f"differs from Keras by at most {report.max_abs_error:.2g}"
+    else:
+        proof = f"says the same as Keras in {report.agreement:.2%}"
     return (
-        f"{report.size_bytes / 1000:.1f} kB, agrees with Keras on {report.agreement:.2%} of the "
-        f"rows checked, {report.latency_ms.median:.3f} ms a row"
+        f"{report.size_bytes / 1000:.1f} kB, {proof} (of {report.n_rows} rows), "
+        f"{report.latency_ms.median:.3f} ms a row"
     )
 
 

@@ -140,11 +140,9 @@ def _save(estimator: Any, folder: Path, report: dict[str, Any]) -> None:
         report["trials"] = len(result.evaluations)
 
 
-def _export(estimator: Any, folder: Path, X: Any) -> dict[str, Any]:
-    import dataclasses
-
+def _export(estimator: Any, folder: Path, X: Any) -> Any:
     from autokit.deploy import export_tflite
 
     exported = export_tflite(estimator, folder / TFLITE_NAME, representative_data=X, overwrite=True)
     print(f"{folder / TFLITE_NAME}: {describe_export(exported)}")
-    return dataclasses.asdict(exported)
+    return exported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import importlib.metadata
 import json
@@ -69,7 +70,7 @@ def output_folder(path: str | os.PathLike, needed_bytes: int = _PROBE_BYTES) -> 
 
 
 def write_json(path: str | os.PathLike, report: dict[str, Any]) -> None:
-    """Write a report as JSON: NumPy values become plain ones, NaN and infinities null."""
+    """Write a report as JSON: values become plain ones, NaN and infinities null."""
     text = json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -90,6 +91,10 @@ def environment() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import errno
 import json
 import os
@@ -63,3 +65,13 @@ def test_environment_names_the_versions():
     versions = environment()
     assert versions["numpy"] == np.__version__
     assert {"python", "autokit", "tensorflow", "keras"} <= set(versions)
+
+
+def test_records_keep_their_field_names(tmp_path):
+    Point = collections.namedtuple("Point", "x y")
+    record = dataclasses.make_dataclass("Record", ["point", "path"])(Point(1, 2), tmp_path)
+    write_json(tmp_path / "r.json", {"record": record})
+    assert json.loads((tmp_path / "r.json").read_text())["record"] == {
+        "point": {"x": 1, "y": 2},
+        "path": str(tmp_path),
+    }
