@@ -16,7 +16,8 @@ SMALLER = {"time_budget_s=60": "time_budget_s=4", "epochs=30": "epochs=3", "epoc
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(encoding="utf-8"), re.S | re.M)
+    return [body for name, body in fenced if name == language]
 
 
 @pytest.mark.slow
