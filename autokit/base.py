@@ -193,7 +193,8 @@ class BaseKerasClassifier(ClassifierMixin, KerasEstimator):
 
     def predict(self, X) -> np.ndarray:
         """The most probable class of each row, shape (n_samples,)."""
-        return self.classes_[self._outputs(X).argmax(axis=1)]
+        chosen = self._outputs(X).argmax(axis=1)
+        return self.classes_[chosen]
 
     def predict_proba(self, X) -> np.ndarray:
         """Class probabilities, float32 of shape (n_samples, n_classes), as in ``classes_``."""
@@ -224,7 +225,8 @@ class BaseKerasRegressor(RegressorMixin, KerasEstimator):
 
     def predict(self, X) -> np.ndarray:
         """Predictions of shape (n_samples,), or (n_samples, n_outputs) as y had."""
-        return self.target_.decode(self._outputs(X))
+        outputs = self._outputs(X)
+        return self.target_.decode(outputs)
 
     def _finish(self) -> Any:
         return None  # decoded in NumPy's float64: targets may have large offsets

@@ -19,6 +19,7 @@ import numpy as np
 from autokit._backend import keras, tf
 from autokit.training.gradients import value_and_gradient
 from autokit.training.objectives import TensorBatch, task_objective
+from autokit.training.state import values_of
 
 EVALUATION_ROWS = 512  # rows of one evaluation step: bounds the activations' memory
 KEPT_PROGRAMS = 16
@@ -41,7 +42,7 @@ class Program:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         model.compile(optimizer=optimizer, loss=loss)  # callbacks look for model.optimizer
         optimizer.build(model.trainable_variables)
-        self._fresh_optimizer = [np.array(v) for v in optimizer.variables]
+        self._fresh_optimizer = values_of(optimizer.variables)
         self._compiled: dict = {}
 
     def load(self, weights, learning_rate, optimizer_state=None) -> None:
@@ -75,11 +76,11 @@ class Program:
 
     def state(self) -> list[np.ndarray]:
         """The values of all variables of the model."""
-        return [np.array(v) for v in self.model.variables]
+        return values_of(self.model.variables)
 
     def optimizer_state(self) -> list[np.ndarray]:
         """The values of the optimizer's variables."""
-        return [np.array(v) for v in self.optimizer.variables]
+        return values_of(self.optimizer.variables)
 
     def _function(self, name, trace, batch):
         key = (name, *((p.dtype, p.shape[1:]) for p in _arguments(batch)))
@@ -169,11 +170,15 @@ def borrowed(model, optimizer, loss, optimizer_state=None) -> Iterator[Program]:
     if program is None:
         copy = model if key is None else model.__class__.from_config(model.get_config())
         program = Program(copy, _copy_optimizer(optimizer), loss)
+    weights = values_of(model.variables)
+    fixed = None if _is_schedule(optimizer) else float(optimizer.learning_rate)
     try:
-        rate = optimizer.learning_rate
-        fixed = None if _is_schedule(optimizer) else float(np.array(rate))
-        program.load([np.array(v) for v in model.variables], fixed, optimizer_state)
+        program.load(weights, fixed, optimizer_state)
         yield program
+    except BaseException:
+        if program.model is model:
+            _assign(model.variables, weights)
+        raise
     finally:
         if key is not None:
             program.model.stop_training = False
@@ -228,16 +233,14 @@ def _key(model, optimizer, loss) -> str | None:
         return None
     if not all(_is_ours(part) for part in (optimizer, loss)) or hasattr(loss, "function"):
         return None
-    names: dict = {model.name: "model"}
-    for layer in layers:
-        names.setdefault(layer.name, f"layer_{len(names)}")
     optimizer_config = optimizer.get_config() | {"name": None}
     if not _is_schedule(optimizer):
         optimizer_config["learning_rate"] = None
     inner = getattr(optimizer, "inner_optimizer", None)
     if inner is not None:  # a loss-scale wrapper hides the rate one level down
         return None
-    architecture = _renamed(model.get_config(), names)
+    config = model.get_config()
+    architecture = _renamed(config, _numbered_names(config, {}))
     parts = [architecture, type(optimizer).__name__, optimizer_config, loss.get_config()]
     parts += [type(loss).__name__, [layer.trainable for layer in layers]]
     parts += [[(v.shape, str(v.dtype)) for v in model.variables]]
@@ -248,6 +251,18 @@ def _described(value):
     if hasattr(value, "get_config"):
         return [type(value).__name__, value.get_config()]
     return str(value)
+
+
+def _numbered_names(value, names: dict) -> dict:
+    """Every name given in a configuration, numbered in order of appearance."""
+    if isinstance(value, dict):
+        if isinstance(value.get("name"), str):
+            names.setdefault(value["name"], f"name_{len(names)}")
+        value = value.values()
+    if not isinstance(value, str | int | float | None):
+        for part in value:
+            _numbered_names(part, names)
+    return names
 
 
 def _renamed(value, names):

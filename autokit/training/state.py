@@ -24,11 +24,16 @@ class ModelState(NamedTuple):
     buffers: list[np.ndarray]
 
 
+def values_of(variables) -> list[np.ndarray]:
+    """Copies of the values of Keras variables."""
+    return [v.value.numpy() for v in variables]
+
+
 def snapshot(model: keras.Model) -> ModelState:
     """Copy the values of all variables, seed generators included."""
     return ModelState(
-        [np.array(v) for v in model.trainable_variables],
-        [np.array(v) for v in model.non_trainable_variables],
+        values_of(model.trainable_variables),
+        values_of(model.non_trainable_variables),
     )
 
 
