@@ -1,0 +1,49 @@
+"""Neural architecture search: spaces, strategies, evaluators, and the estimators over them.
+
+Names are loaded when first used: strategies and storage need neither TensorFlow nor Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_PUBLIC = {
+    "Budget": "protocols",
+    "CNNArchitecture": "spaces",
+    "CNNSpace": "spaces",
+    "Choice": "spaces",
+    "Choices": "spaces",
+    "Evaluation": "protocols",
+    "Evaluator": "protocols",
+    "FullTraining": "schedule",
+    "LocalSearch": "strategies",
+    "MLPArchitecture": "spaces",
+    "MLPSpace": "spaces",
+    "NASClassifier": "estimator",
+    "NASRegressor": "estimator",
+    "ProductSpace": "spaces",
+    "RandomSearch": "strategies",
+    "RegularizedEvolution": "strategies",
+    "SearchFailed": "search",
+    "SearchResult": "result",
+    "SearchSpace": "protocols",
+    "SearchStorage": "storage",
+    "SearchStrategy": "protocols",
+    "SuccessiveHalving": "schedule",
+    "Task": "evaluators",
+    "TrainEvaluator": "evaluators",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'autokit.nas' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"autokit.nas.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,198 @@
+"""One search from beginning to end: open the storage, search, train the winner, keep the time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autokit.nas import search
+from autokit.nas.evaluators import TrainEvaluator
+from autokit.nas.evaluators.train import TrainedModel
+from autokit.nas.progress import SearchProgress
+from autokit.nas.protocols import Budget, Evaluation
+from autokit.nas.result import SearchResult, best_of
+from autokit.nas.schedule import Schedule
+from autokit.nas.storage import SearchStorage, stored_fingerprint
+from autokit.training import Batch, TrainingDiverged
+
+logger = logging.getLogger(__name__)
+
+STRATEGY_STREAM, REFIT_STREAM = 0, 2
+REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
+
+
+@dataclass
+class SearchJob:
+    """What is searched, with what, and for how long.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    strategy : callable
+        ``(space, rng) -> SearchStrategy``.
+    evaluator : Evaluator
+    trainer : TrainEvaluator
+        Trains the winner; the evaluator itself where that is a `TrainEvaluator`.
+    data : Batch
+        All rows, for the refit.
+    schedule : Schedule
+    started : float
+        ``time.monotonic()`` second from which the time budget counts.
+    time_budget_s : float or None
+    max_trials : int or None
+    refit : bool
+    n_jobs : int
+    seed : int
+    storage : SearchStorage or None
+    verbose : int
+    """
+
+    space: Any
+    strategy: Any
+    evaluator: Any
+    trainer: TrainEvaluator
+    data: Batch
+    schedule: Schedule
+    started: float
+    time_budget_s: float | None = None
+    max_trials: int | None = None
+    refit: bool = True
+    n_jobs: int = 1
+    seed: int = 0
+    storage: SearchStorage | None = None
+    verbose: int = 0
+    deadline: float | None = field(init=False, default=None)
+
+    def run(self) -> tuple[SearchResult, TrainedModel]:
+        """Search, then train the winner; see `search.run` for what is raised."""
+        if self.time_budget_s is not None:
+            spent = 0.0 if self.storage is None else self.storage.seconds / self.n_jobs
+            self.deadline = self.started + self.time_budget_s - spent
+        rng = np.random.default_rng(search.derived_seed(self.seed, STRATEGY_STREAM))
+        default = getattr(self.space, "default", None)
+        with self._progress() as progress:
+            result = search.run(
+                self.space,
+                self.strategy(self.space, rng),
+                self.evaluator,
+                schedule=self.schedule,
+                max_trials=self.max_trials,
+                deadline=self.deadline,
+                reserve=self.reserve,
+                hopeless=self.hopeless if self.refit else None,
+                storage=self.storage,
+                n_jobs=self.n_jobs,
+                progress=progress,
+                seed=self.seed,
+                start=() if default is None else (default,),
+            )
+            if progress is not None:
+                progress.refit_started()
+            trained = self.winner(result)
+            if progress is not None:
+                progress.refit_finished()
+        return result, trained
+
+    def reserve(self, evaluations) -> float:
+        """Seconds that the refit of the best so far would take."""
+        return REFIT_MARGIN * self.refit_seconds(best_of(evaluations)) if self.refit else 0.0
+
+    def refit_seconds(self, evaluation: Evaluation) -> float:
+        """Estimate from the speed of the architecture's own trial."""
+        training = evaluation.seconds - evaluation.setup_seconds
+        epochs = self.schedule.epochs / max(1, evaluation.epochs)
+        return evaluation.setup_seconds + training * epochs * self._growth
+
+    def hopeless(self, clock: list[float]) -> bool:
+        """Whether a running trial leaves no time to refit what it trains.
+
+        Parameters
+        ----------
+        clock : list of float
+            ``time.monotonic()`` seconds: its beginning, then the end of each epoch.
+        """
+        if len(clock) < 3:  # the first epoch also traces
+            return False
+        per_epoch = (clock[-1] - clock[1]) / (len(clock) - 2)
+        setup = max(0.0, clock[1] - clock[0] - per_epoch)
+        to_do = self.schedule.epochs - (len(clock) - 1)
+        refit = setup + self.schedule.epochs * per_epoch * self._growth
+        return clock[-1] + to_do * per_epoch + REFIT_MARGIN * refit > self.deadline
+
+    @property
+    def _growth(self) -> float:
+        """Rows of the refit by rows of a trial."""
+        return len(self.data) / max(1, len(self.trainer.task.train))
+
+    def winner(self, result: SearchResult) -> TrainedModel:
+        """The best architecture trained on all rows, or as its trial left it."""
+        best = result.best
+        kept = best.architecture in self.trainer.kept
+        if self.refit and result.stopped != "interrupted" and self._affords(best, kept):
+            try:
+                refitted = self._refit(best)
+                if not kept or refitted.result.stopped != "deadline":
+                    return refitted
+            except (TrainingDiverged, KeyboardInterrupt) as error:
+                if not kept:
+                    raise
+                logger.warning("the refit ended early (%r): the trial's own weights stay", error)
+        restored = self.trainer.restore(
+            best.architecture, search.trial_seed(self.seed, best.number)
+        )
+        return restored if restored is not None else self._repeat(best)
+
+    def _affords(self, best, kept: bool) -> bool:
+        if self.deadline is None or not kept:
+            return True
+        return self.deadline - time.monotonic() >= self.refit_seconds(best)
+
+    def _refit(self, best) -> TrainedModel:
+        seed = search.derived_seed(self.seed, REFIT_STREAM)
+        budget = Budget(self.schedule.epochs, self.deadline, seed=seed)
+        return self.trainer.train(best.architecture, self.data, None, budget)
+
+    def _repeat(self, best) -> TrainedModel:
+        """Train once more as in a trial whose weights are gone: the same seed, the same epochs."""
+        budget = Budget(
+            self.schedule.epochs, self.deadline, seed=search.trial_seed(self.seed, best.number)
+        )
+        task = self.trainer.task
+        return self.trainer.train(
+            best.architecture,
+            task.train,
+            task.validation,
+            budget,
+            on_epoch=lambda epoch, logs: epoch >= best.epochs > 0,
+        )
+
+    def _progress(self):
+        if not self.verbose:
+            return contextlib.nullcontext()
+        return SearchProgress(self.max_trials, self.deadline)
+
+
+def fingerprint(data: Batch, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What makes a search the same search: hashes of its rows, and its parameters."""
+    parts = {"X": data.x, "y": data.y, "sample_weight": data.weight}
+    return {name: _hash(part) for name, part in parts.items()} | parameters
+
+
+def stored_seed(path) -> int | None:
+    """The seed of the search in a journal, None if there is none."""
+    found = stored_fingerprint(path)
+    return None if found is None else found.get("random_state")
+
+
+def _hash(array: np.ndarray | None) -> str:
+    digest = hashlib.sha256()
+    if array is not None:
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,35 @@
+"""Look-up of what a user names, with an error that lists the known names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+
+def by_name(argument: str, value: str, known: Mapping[str, Any], instead: str) -> Any:
+    """Return ``known[value]``.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the parameter, for the message.
+    value : str
+        What the user gave.
+    known : mapping of str to object
+    instead : str
+        What else the parameter takes, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; lists the known ones and suggests the nearest.
+    """
+    if value in known:
+        return known[value]
+    near = difflib.get_close_matches(str(value).lower(), known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    names = ", ".join(map(repr, sorted(known)))
+    raise ValueError(
+        f"The {argument!r} parameter must be one of {names}, or {instead}; got {value!r}.{hint}"
+    )

@@ -1,0 +1,114 @@
+"""What a search leaves: every evaluation, the best one, a table and a plot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autokit.nas.architecture import to_json
+from autokit.nas.protocols import Evaluation
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+_COLUMNS = ("number", "status", "score", "loss", "epochs", "seconds", "n_params")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The evaluations of a search.
+
+    Parameters
+    ----------
+    evaluations : tuple of Evaluation
+        In the order of their numbers.
+    stopped : {"max_trials", "time_budget", "exhausted", "interrupted"}
+        Why the search ended.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    stopped: str
+
+    @property
+    def best(self) -> Evaluation:
+        """The highest score; ties by the lower loss, then by the lower number."""
+        return best_of(self.evaluations)
+
+    @property
+    def best_score(self) -> float:
+        """Score of the best evaluation."""
+        return self.best.score
+
+    @property
+    def pruned_share(self) -> float:
+        """Share of the trials that a rung ended."""
+        return float(np.mean([e.status == "pruned" for e in self.evaluations]))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every evaluation as a row.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns number, status, score, loss, epochs, seconds, n_params, best_so_far, the
+            fields of the architecture, and error.
+        """
+        import pandas as pd
+
+        rows = []
+        for evaluation, best in zip(self.evaluations, self._best_so_far(), strict=True):
+            row: dict[str, Any] = {name: getattr(evaluation, name) for name in _COLUMNS}
+            row["best_so_far"] = best
+            fields = to_json(evaluation.architecture)
+            row |= fields if isinstance(fields, dict) else {"architecture": fields}
+            row["error"] = evaluation.error
+            rows.append(row)
+        frame = pd.DataFrame(rows)
+        floats = ["score", "loss", "best_so_far"]
+        return frame.astype(dict.fromkeys(floats, float))
+
+    def plot_history(self, path=None) -> matplotlib.figure.Figure:
+        """Draw the score of every trial and of the best so far.
+
+        Parameters
+        ----------
+        path : str, path-like or None, default=None
+            Where to save the picture; its ending names the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for status, marker in _MARKERS.items():
+            group = [e for e in self.evaluations if e.status == status and e.score is not None]
+            if group:
+                points = [e.number for e in group], [e.score for e in group]
+                axes.plot(*points, marker, label=status, markersize=5, alpha=0.8)
+        numbers = [e.number for e in self.evaluations]
+        axes.step(numbers, self._best_so_far(), where="post", color="black", label="best so far")
+        axes.set_xlabel("trial")
+        axes.set_ylabel("validation score")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def _best_so_far(self) -> list[float]:
+        scores = [np.nan if e.score is None else e.score for e in self.evaluations]
+        return list(np.fmax.accumulate(scores)) if scores else []
+
+
+_MARKERS = {"complete": "o", "pruned": "x", "timeout": "^"}
+
+
+def best_of(evaluations) -> Evaluation:
+    """The evaluation with the greatest key, the earliest of equals."""
+    return max(evaluations, key=lambda e: (e.key, -e.number))

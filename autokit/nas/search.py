@@ -1,0 +1,278 @@
+"""The search loop: ask, evaluate, write down, tell."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from autokit.nas.protocols import Budget, Evaluation, Evaluator, SearchSpace, SearchStrategy
+from autokit.nas.result import SearchResult
+from autokit.nas.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+
+REPEATS_UNTIL_EXHAUSTED = 200
+FAILURES_UNTIL_GIVEN_UP = 10
+TRIAL_STREAM = 1
+
+
+class SearchFailed(RuntimeError):
+    """Every trial failed."""
+
+
+def run(
+    space: SearchSpace,
+    strategy: SearchStrategy,
+    evaluator: Evaluator,
+    *,
+    schedule: Schedule,
+    max_trials: int | None = None,
+    deadline: float | None = None,
+    reserve: Callable[[Sequence[Evaluation]], float] | None = None,
+    hopeless: Callable[[list[float]], bool] | None = None,
+    storage: Any = None,
+    n_jobs: int = 1,
+    progress: Any = None,
+    seed: int = 0,
+    start: Sequence = (),
+) -> SearchResult:
+    """Search until trials, time or architectures run out.
+
+    ::
+
+        while there is budget:
+            architectures = strategy.ask(n_jobs)
+            evaluations   = [evaluator(a) for a in architectures]   # threads if n_jobs > 1
+            storage.write(evaluations)
+            strategy.tell(evaluations)
+
+    Trials of one round know nothing of each other, so the result is the same however long each
+    takes. An architecture that was evaluated before is answered from memory and is no trial.
+    Evaluations found in the storage are taken instead of evaluating again; the strategy is asked
+    all the same, so a resumed search goes on as if it had never stopped.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    strategy : SearchStrategy
+    evaluator : Evaluator
+    schedule : Schedule
+        Epochs of a trial and the rung rule.
+    max_trials : int or None, default=None
+        Evaluations at most, failed ones included; None is no limit.
+    deadline : float or None, default=None
+        ``time.monotonic()`` second at which everything must be over.
+    reserve : callable or None, default=None
+        From the evaluations so far to the seconds to be left before `deadline`.
+    hopeless : callable or None, default=None
+        Asked after each epoch of a trial, while there is a `deadline` and an incumbent, with the
+        seconds at which the trial began and its epochs ended; True ends it as "timeout".
+    storage : SearchStorage or None, default=None
+        Where finished evaluations are written, and read from to resume.
+    n_jobs : int, default=1
+        Trials of one round, in threads.
+    progress : SearchProgress or None, default=None
+        Is shown what happens.
+    seed : int, default=0
+        Trial number ``i`` gets its own seed made of this one and ``i``.
+    start : sequence of architectures, default=()
+        Evaluated before the strategy is asked.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    SearchFailed
+        No trial succeeded: the message tells the first failure.
+    ValueError
+        The storage holds another search's trials.
+    """
+    search = _Search(
+        strategy, evaluator, schedule, max_trials, deadline, reserve, hopeless, storage, n_jobs,
+        progress, seed, list(start),
+    )  # fmt: skip
+    try:
+        reason = search.loop()
+    except KeyboardInterrupt:
+        if not search.has_success:
+            raise
+        reason = "interrupted"
+    if not search.has_success:
+        raise search.failure()
+    return SearchResult(tuple(search.told), reason)
+
+
+@dataclass
+class _Search:
+    strategy: Any
+    evaluator: Any
+    schedule: Any
+    max_trials: int | None
+    deadline: float | None
+    reserve: Any
+    hopeless: Any
+    storage: Any
+    n_jobs: int
+    progress: Any
+    seed: int
+    queue: list
+    told: list[Evaluation] = field(default_factory=list)
+    known: dict = field(default_factory=dict)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def has_success(self) -> bool:
+        return any(e.score is not None for e in self.told)
+
+    def loop(self) -> str:
+        repeats = 0
+        while (reason := self.why_stop()) is None:
+            proposals = self.propose()
+            new = list(dict.fromkeys(a for a in proposals if a not in self.known))
+            self.evaluate(new)
+            self.strategy.tell([self.known[a] for a in proposals])
+            repeats = 0 if new else repeats + len(proposals)
+            if repeats >= REPEATS_UNTIL_EXHAUSTED:
+                return "exhausted"
+        return reason
+
+    def why_stop(self) -> str | None:
+        n_told = len(self.told)
+        if self.max_trials is not None and n_told >= self.max_trials:
+            return "max_trials"
+        if n_told >= FAILURES_UNTIL_GIVEN_UP and not self.has_success:
+            return "failures"
+        if self.deadline is None or n_told == 0 or self.is_stored(n_told):
+            return None
+        left = self.trial_deadline() - time.monotonic()
+        # a trial that cannot even do what the shortest one did is not worth beginning
+        shortest = min((e.seconds for e in self.told if e.score is not None), default=0.0)
+        return "time_budget" if left < shortest else None
+
+    def propose(self) -> list:
+        n = self.n_jobs
+        if self.max_trials is not None:
+            n = min(n, self.max_trials - len(self.told))
+        if self.queue:
+            proposals, self.queue = self.queue[:n], self.queue[n:]
+            return proposals
+        return self.strategy.ask(n)
+
+    def trial_deadline(self) -> float | None:
+        if self.deadline is None:
+            return None
+        reserve = self.reserve(self.told) if self.reserve and self.has_success else 0.0
+        return self.deadline - reserve
+
+    def is_stored(self, number: int) -> bool:
+        return self.storage is not None and number in self.storage.evaluations
+
+    def evaluate(self, architectures: Sequence) -> None:
+        """Evaluate new architectures, write them down, and remember them in order."""
+        first = len(self.told)
+        deadline, keep_on = self.trial_deadline(), self.schedule.keep_on(self.told)
+        finished, waiting = {}, {}
+        for number, architecture in enumerate(architectures, first):
+            if self.is_stored(number):
+                finished[number] = self.storage.recall(number, architecture)
+            else:
+                watch = _Watch(keep_on, self.cancelled, self.hopeless if self.has_limit else None)
+                epochs, seed = self.schedule.epochs, trial_seed(self.seed, number)
+                waiting[number] = (architecture, Budget(epochs, deadline, watch, seed))
+        for evaluation in self.evaluations(waiting):
+            if self.storage is not None:
+                self.storage.write(evaluation)
+            finished[evaluation.number] = evaluation
+            self.show("trial_finished", evaluation)
+        for number in sorted(finished):
+            evaluation = finished[number]
+            self.told.append(evaluation)
+            self.known[evaluation.architecture] = evaluation
+            if number not in waiting:
+                self.show("trial_finished", evaluation)
+
+    def evaluations(self, waiting: dict):
+        if len(waiting) <= 1 or self.n_jobs == 1:
+            for number, (architecture, budget) in waiting.items():
+                yield self.trial(number, architecture, budget)
+            return
+        with ThreadPoolExecutor(self.n_jobs) as pool:
+            trials = [pool.submit(self.trial, n, a, b) for n, (a, b) in waiting.items()]
+            try:
+                for trial in as_completed(trials):
+                    yield trial.result()
+            except BaseException:
+                self.cancelled.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def trial(self, number, architecture, budget) -> Evaluation:
+        self.show("trial_started", number, architecture)
+        started = time.monotonic()
+        try:
+            evaluation = self.evaluator(architecture, budget)
+        except Exception as error:
+            logger.info("trial %d failed: %s", number, error, exc_info=True)
+            evaluation = Evaluation(number, architecture, None, None, "failed", error=_line(error))
+        if evaluation.status == "pruned" and budget.keep_on.out_of_time:
+            evaluation = replace(evaluation, status="timeout")
+        seconds = evaluation.seconds or time.monotonic() - started
+        return replace(evaluation, number=number, architecture=architecture, seconds=seconds)
+
+    @property
+    def has_limit(self) -> bool:
+        return self.deadline is not None and self.has_success
+
+    def show(self, event: str, *details) -> None:
+        if self.progress is not None:
+            getattr(self.progress, event)(*details)
+
+    def failure(self) -> SearchFailed:
+        first = self.told[0] if self.told else None
+        cause = "no trial was begun" if first is None else f"the first with: {first.error}"
+        return SearchFailed(
+            f"all {len(self.told)} trials of the search failed, {cause} (architecture "
+            f"{getattr(first, 'architecture', None)}); change 'space', 'learning_rate' or X."
+        )
+
+
+class _Watch:
+    """The rung rule of one trial, and everything else that may end it between epochs."""
+
+    def __init__(self, keep_on, cancelled, hopeless):
+        self.keep_on, self.cancelled, self.hopeless = keep_on, cancelled, hopeless
+        self.clock = [time.monotonic()]
+        self.out_of_time = False
+
+    def __call__(self, epochs_done: int, score: float) -> bool:
+        self.clock.append(time.monotonic())
+        if self.keep_on is not None and not self.keep_on(epochs_done, score):
+            return False
+        if self.hopeless is not None and self.hopeless(self.clock):
+            self.out_of_time = True
+        return not (self.out_of_time or self.cancelled.is_set())
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """The seed of a trial, independent of all others."""
+    return derived_seed(seed, TRIAL_STREAM, number)
+
+
+def derived_seed(seed: int, *stream: int) -> int:
+    """A seed in [0, 2**31) for one of the independent streams of a search."""
+    sequence = np.random.SeedSequence(seed, spawn_key=stream)
+    return int(sequence.generate_state(1)[0] >> 1)
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:500]}"
