@@ -10,12 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from autokit._backend import keras, tf
 from autokit.preprocessing import ClassLabels, RegressionTarget, check_lengths, make_encoder
 from autokit.training import Batch, Forward
+from autokit.training.state import assign, is_statistic, values_of
 
 
 class KerasEstimator(BaseEstimator):
@@ -85,9 +86,10 @@ class KerasEstimator(BaseEstimator):
                 f"{name} requires y to be passed, but the target y is None; pass the targets as "
                 "the second argument of fit."
             )
-        encoder = make_encoder(X, standardize=self._standardizes()).fit(X)
-        check_lengths(X, y, sample_weight)
-        rows, y, weight = self._drop_weightless(encoder.encode(X, name), y, sample_weight)
+        encoder = make_encoder(X, standardize=self._standardizes())
+        X, y, weight = self._drop_weightless(X, y, sample_weight)
+        rows = encoder.fit(X).encode(X, name)
+        check_lengths(rows, y, weight)
         targets = self._encode_new_target(y, classes)
         self.encoder_ = encoder
         self.n_features_in_ = encoder.n_features_in_
@@ -98,26 +100,25 @@ class KerasEstimator(BaseEstimator):
 
     def _encode_more(self, X, y, sample_weight) -> Batch:
         """Encode further rows as the first ones were."""
+        X, y, weight = self._drop_weightless(X, y, sample_weight)
         rows = self._encode(X)
-        check_lengths(X, y, sample_weight)
-        rows, y, weight = self._drop_weightless(rows, y, sample_weight)
+        check_lengths(rows, y, weight)
         return Batch(rows, self.target_.encode(y, type(self).__name__), weight)
 
-    def _drop_weightless(self, rows, y, sample_weight):
+    def _drop_weightless(self, X, y, sample_weight):
         if sample_weight is None:
-            return rows, y, None
-        weight = _check_sample_weight(
-            sample_weight, rows, dtype=np.float32, ensure_non_negative=True
-        )
+            return X, y, None
+        check_lengths(X, y, sample_weight)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         if weight.all():
-            return rows, y, weight
+            return X, y, weight
         kept = weight > 0
         if not kept.any():
             raise ValueError(
                 "The 'sample_weight' parameter must have a positive weight; all of them are 0. "
                 "Leave it out to weigh all rows alike."
             )
-        return rows[kept], np.asarray(y)[kept], weight[kept]
+        return _safe_indexing(X, kept), _safe_indexing(y, kept), weight[kept]
 
     def _encode_new_target(self, y, classes) -> np.ndarray:
         raise NotImplementedError
@@ -164,7 +165,16 @@ class KerasEstimator(BaseEstimator):
         # compiled functions cannot be pickled and are cheap to make again
         state = super().__getstate__().copy()
         state.pop("_forward", None)
+        if "model_" in state:
+            # Keras leaves the states of dropout's generators out of its files
+            state["_seed_states"] = values_of(_generators(self.model_))
         return state
+
+    def __setstate__(self, state):
+        seed_states = state.pop("_seed_states", [])
+        super().__setstate__(state)
+        if seed_states:
+            assign(_generators(self.model_), seed_states)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -174,6 +184,10 @@ class KerasEstimator(BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+
+def _generators(model: keras.Model) -> list:
+    return [v for v in model.non_trainable_variables if not is_statistic(v)]
 
 
 class BaseKerasClassifier(ClassifierMixin, KerasEstimator):
@@ -201,9 +215,7 @@ class BaseKerasClassifier(ClassifierMixin, KerasEstimator):
         return self._outputs(X)
 
     def _encode_new_target(self, y, classes) -> np.ndarray:
-        self.target_ = ClassLabels().fit(
-            y if classes is None else classes, type(self).__name__
-        )
+        self.target_ = ClassLabels().fit(y if classes is None else classes, type(self).__name__)
         self.classes_ = self.target_.classes_
         return self.target_.encode(y)
 

@@ -6,7 +6,6 @@ import dataclasses
 from numbers import Integral, Real
 from typing import Any, Self
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from autokit import layers
@@ -132,7 +131,9 @@ class _KerasParameters:
 
     def _check_shapes(self, model, shape, n_outputs) -> None:
         wanted = tuple(getattr(model, "input_shape", None) or (None, *shape))[1:]
-        if len(wanted) != len(shape) or any(w not in (None, s) for w, s in zip(wanted, shape)):
+        if len(wanted) != len(shape) or any(
+            w not in (None, s) for w, s in zip(wanted, shape, strict=True)
+        ):
             raise ValueError(
                 f"The 'model' parameter takes rows of shape {wanted}, but X has rows of shape "
                 f"{tuple(shape)}; reshape X or change the model's Input."

@@ -14,6 +14,7 @@ from autokit._backend import keras, tf
 from autokit.training.batches import DEVICE_BYTES, Batch, chunks
 from autokit.training.objectives import TensorBatch, make_loss
 from autokit.training.programs import Program, borrowed
+from autokit.training.state import assign
 
 # How long one compiled call may run when a deadline is set: bounds the overshoot.
 SLICE_S = 0.2
@@ -131,8 +132,7 @@ def fit(
         run = _Run(program, train, validation, config, seed, deadline, on_epoch)
         result = run.execute(callbacks)
         result.optimizer_state = program.optimizer_state()
-    for variable, value in zip(model.variables, result.weights, strict=True):
-        variable.assign(value)
+    assign(model.variables, result.weights)
     return replace(result, seconds=time.monotonic() - started)
 
 

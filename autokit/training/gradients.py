@@ -55,9 +55,7 @@ def hessian_vector_product(objective: Objective):
         with tf.GradientTape() as outer:
             outer.watch(params)
             _, gradients = value_and_gradient(objective)(params, buffers, batch)
-            dot = tf.add_n(
-                [tf.reduce_sum(g * v) for g, v in zip(gradients, vector, strict=True)]
-            )
+            dot = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradients, vector, strict=True)])
         return outer.gradient(dot, params, unconnected_gradients="zero")
 
     return product

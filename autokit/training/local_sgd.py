@@ -54,7 +54,9 @@ def local_sgd(objective: Objective, learning_rate, *, first_order: bool = False)
             if isinstance(learning_rate, list | tuple)
             else [learning_rate] * len(params)
         )
-        moved = [p - tf.cast(r, p.dtype) * g for p, r, g in zip(params, rates, gradients)]
+        moved = [
+            p - tf.cast(r, p.dtype) * g for p, r, g in zip(params, rates, gradients, strict=True)
+        ]
         return moved, result.buffers, result.loss
 
     def unrolled(params, buffers, batches, n_steps):

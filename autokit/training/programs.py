@@ -19,7 +19,7 @@ import numpy as np
 from autokit._backend import keras, tf
 from autokit.training.gradients import value_and_gradient
 from autokit.training.objectives import TensorBatch, task_objective
-from autokit.training.state import values_of
+from autokit.training.state import assign, values_of
 
 EVALUATION_ROWS = 512  # rows of one evaluation step: bounds the activations' memory
 KEPT_PROGRAMS = 16
@@ -48,9 +48,9 @@ class Program:
     def load(self, weights, learning_rate, optimizer_state=None) -> None:
         """Start from these weights, and a fresh or a given optimizer state."""
         self.model.stop_training = False
-        _assign(self.model.variables, weights)
+        assign(self.model.variables, weights)
         if self.optimizer.variables:
-            _assign(self.optimizer.variables, optimizer_state or self._fresh_optimizer)
+            assign(self.optimizer.variables, optimizer_state or self._fresh_optimizer)
         if isinstance(learning_rate, float):
             self.optimizer.learning_rate = learning_rate
 
@@ -100,8 +100,7 @@ class Program:
         def step(batch):
             result, gradients = gradient(_values(params), _values(buffers), batch)
             optimizer.apply(gradients, params)
-            for variable, value in zip(buffers, result.buffers):
-                variable.assign(value)
+            assign(buffers, result.buffers)
             # the loss before scaling: what mixed precision multiplied in is taken out again
             return result.loss / _scale_of(optimizer), _hits(self.loss, batch.y, result.outputs)
 
@@ -143,9 +142,7 @@ class Program:
                 total = losses + tf.cast(result.loss, tf.float32) * count
                 return end, total, hits + _hits(loss, batch.y, result.outputs)
 
-            _, losses, hits = tf.while_loop(
-                lambda start, *_: start < n_rows, body, (0, 0.0, 0.0)
-            )
+            _, losses, hits = tf.while_loop(lambda start, *_: start < n_rows, body, (0, 0.0, 0.0))
             return losses, hits
 
         return _caller(evaluate.get_concrete_function(*rows))
@@ -177,7 +174,7 @@ def borrowed(model, optimizer, loss, optimizer_state=None) -> Iterator[Program]:
         yield program
     except BaseException:
         if program.model is model:
-            _assign(model.variables, weights)
+            assign(model.variables, weights)
         raise
     finally:
         if key is not None:
@@ -307,11 +304,6 @@ def _arguments(batch: TensorBatch) -> list:
 
 def _values(variables) -> list:
     return [v.value for v in variables]
-
-
-def _assign(variables, values) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 def _caller(concrete):

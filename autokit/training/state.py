@@ -29,6 +29,12 @@ def values_of(variables) -> list[np.ndarray]:
     return [v.value.numpy() for v in variables]
 
 
+def assign(variables, values) -> None:
+    """Write values, one per variable, in order."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
 def snapshot(model: keras.Model) -> ModelState:
     """Copy the values of all variables, seed generators included."""
     return ModelState(
@@ -57,8 +63,7 @@ def restore(model: keras.Model, state: ModelState) -> None:
                 f"the model's have {have}; restore it into the model it was taken from."
             )
     for variables, values in pairs:
-        for variable, value in zip(variables, values):
-            variable.assign(value)
+        assign(variables, values)
 
 
 def is_statistic(variable) -> bool:

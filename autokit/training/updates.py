@@ -77,7 +77,7 @@ def sgd(learning_rate, momentum: float = 0.0, nesterov: bool = False) -> UpdateR
             return steps, state
         velocity = [momentum * v + s for v, s in zip(state, steps, strict=True)]
         if nesterov:
-            return [momentum * v + s for v, s in zip(velocity, steps)], velocity
+            return [momentum * v + s for v, s in zip(velocity, steps, strict=True)], velocity
         return velocity, velocity
 
     return UpdateRule(init, update)
@@ -92,11 +92,11 @@ def _adaptive(learning_rate, beta_1, beta_2, epsilon, second_moment, bias_correc
         count, first, second = state
         count = count + 1.0
         first = [beta_1 * m + (1 - beta_1) * g for m, g in zip(first, gradients, strict=True)]
-        second = [second_moment(v, tf.square(g)) for v, g in zip(second, gradients)]
+        second = [second_moment(v, tf.square(g)) for v, g in zip(second, gradients, strict=True)]
         rate = learning_rate
         if bias_correction:
             rate = rate * tf.sqrt(1 - tf.pow(beta_2, count)) / (1 - tf.pow(beta_1, count))
-        changes = [-rate * m / (tf.sqrt(v) + epsilon) for m, v in zip(first, second)]
+        changes = [-rate * m / (tf.sqrt(v) + epsilon) for m, v in zip(first, second, strict=True)]
         return changes, (count, first, second)
 
     return UpdateRule(init, update)
@@ -112,7 +112,13 @@ def adam(learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7) -> UpdateRule:
         change = -learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon)
     """
     return _adaptive(
-        learning_rate, beta_1, beta_2, epsilon, lambda v, s: beta_2 * v + (1 - beta_2) * s, True, 0.0
+        learning_rate,
+        beta_1,
+        beta_2,
+        epsilon,
+        lambda v, s: beta_2 * v + (1 - beta_2) * s,
+        True,
+        0.0,
     )
 
 

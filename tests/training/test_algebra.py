@@ -186,7 +186,7 @@ def test_update_rules_equal_keras(rule, peer):
         changes, state = rule.update(gradients, state, params)
         params = apply_changes(params, changes)
         peer.apply(gradients, variables)
-    for ours, theirs in zip(params, variables):
+    for ours, theirs in zip(params, variables, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -68,7 +68,7 @@ def test_full_batch_equals_keras_fit(blobs, optimizer):
     theirs.compile(optimizer.__class__.from_config(optimizer.get_config()), CLASSIFY)
     history = theirs.fit(blobs.x, blobs.y, epochs=6, batch_size=90, verbose=0).history
     np.testing.assert_allclose(result.history["loss"], history["loss"], rtol=1e-4)
-    for a, b in zip(ours.get_weights(), theirs.get_weights()):
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
@@ -97,7 +97,7 @@ def test_batch_normalisation_statistics_move_as_in_keras(blobs):
     fit(ours, blobs, config=config(loss=loss, epochs=3, batch_size=90))
     theirs.compile("adam", loss)
     theirs.fit(blobs.x, blobs.y, epochs=3, batch_size=90, verbose=0)
-    for a, b in zip(ours.non_trainable_variables, theirs.non_trainable_variables):
+    for a, b in zip(ours.non_trainable_variables, theirs.non_trainable_variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_same_seed_same_weights_other_seed_others(blobs):
         model = mlp(seed=seed)
         fit(model, blobs, config=config(), seed=seed)
         runs.append(model.get_weights())
-    assert all(np.array_equal(a, b) for a, b in zip(runs[0], runs[1]))
+    assert all(np.array_equal(a, b) for a, b in zip(runs[0], runs[1], strict=True))
     assert not np.array_equal(runs[0][0], runs[2][0])
 
 
@@ -185,7 +185,7 @@ def test_optimizer_state_continues(blobs):
         config=config(epochs=2, **options),
         optimizer_state=half.optimizer_state,
     )
-    for a, b in zip(whole.get_weights(), halves.get_weights()):
+    for a, b in zip(whole.get_weights(), halves.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
@@ -214,7 +214,7 @@ def test_divergence_is_an_error_and_leaves_the_model(blobs):
     before = model.get_weights()
     with pytest.raises(TrainingDiverged, match="epoch 1, step 2.*'learning_rate'.*clipnorm"):
         fit(model, blobs, config=config(optimizer="sgd", learning_rate=1e30, batch_size=30))
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     fit(mlp(), blobs, config=config(optimizer="sgd"))  # the program is clean again
 
 
@@ -232,7 +232,7 @@ def test_a_deadline_does_not_change_what_is_computed(blobs):
     plain, sliced = mlp(), mlp()
     fit(plain, blobs, config=config(batch_size=8))
     fit(sliced, blobs, config=config(batch_size=8), deadline=time.monotonic() + 60)
-    for a, b in zip(plain.get_weights(), sliced.get_weights()):
+    for a, b in zip(plain.get_weights(), sliced.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -242,7 +242,7 @@ def test_data_larger_than_the_device_limit_comes_in_chunks(blobs, monkeypatch):
     monkeypatch.setattr(fit_loop, "DEVICE_BYTES", 1)
     monkeypatch.setattr("autokit.training.batches.DEVICE_BYTES", 20 * 18)
     fit(chunked, blobs, config=config(batch_size=9))
-    for a, b in zip(whole.get_weights(), chunked.get_weights()):
+    for a, b in zip(whole.get_weights(), chunked.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -288,7 +288,7 @@ def test_keras_callbacks_see_what_model_fit_shows_them(blobs):
 
 
 def test_stock_callbacks_work(blobs, tmp_path):
-    stop = keras.callbacks.EarlyStopping(monitor="loss", min_delta=100, patience=1)
+    stop = keras.callbacks.EarlyStopping(monitor="loss", min_delta=100, patience=2)
     result = fit(
         mlp(),
         blobs,
@@ -297,16 +297,18 @@ def test_stock_callbacks_work(blobs, tmp_path):
         callbacks=[
             keras.callbacks.TensorBoard(tmp_path / "logs"),
             keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True),
-            keras.callbacks.ReduceLROnPlateau(min_delta=100, patience=0, factor=0.5),
+            keras.callbacks.ReduceLROnPlateau(
+                monitor="loss", min_delta=100, patience=1, factor=0.5
+            ),
             keras.callbacks.CSVLogger(tmp_path / "log.csv"),
             stop,
         ],
     )
-    assert (result.stopped, result.epochs) == ("callback", 2)
+    assert (result.stopped, result.epochs) == ("callback", 3)
     assert list((tmp_path / "logs" / "train").glob("events*"))
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert rows[0] == "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss"
-    assert "0.0005" in rows[2]
+    assert ",0.0005" in rows[3]
     reloaded = keras.models.load_model(tmp_path / "best.keras")
     assert reloaded.output_shape == (None, 3)
 
@@ -353,7 +355,7 @@ def test_weighted_rows_equal_keras(blobs):
     fit(ours, Batch(blobs.x, blobs.y, weight), config=config(batch_size=90, optimizer="sgd"))
     theirs.compile("sgd", CLASSIFY)
     theirs.fit(blobs.x, blobs.y, sample_weight=weight, epochs=4, batch_size=90, verbose=0)
-    for a, b in zip(ours.get_weights(), theirs.get_weights()):
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 

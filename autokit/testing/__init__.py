@@ -1,0 +1,1 @@
+"""Contract suites that the test of a new algorithm reuses."""
