@@ -57,25 +57,22 @@ def run(
     """
     console = console or Console()
     folder = output_folder(out)
-    console.print(f"searching a network for handwritten digits, {time_budget_s:g} s ...")
+    console.print("loading TensorFlow ...")
+    from autokit.nas import NASClassifier
+
     X_train, X_test, y_train, y_test = split_digits()
+    console.print(f"searching a network for handwritten digits, {time_budget_s:g} s ...")
     began = time.perf_counter()
-    classifier = _search(X_train, y_train, time_budget_s, seed)
+    classifier = NASClassifier(time_budget_s=time_budget_s, random_state=seed, verbose=1)
+    classifier.fit(X_train, y_train)
     search_s = time.perf_counter() - began
     result = classifier.search_result_
     _save(classifier, folder)
 
+    console.print("\ntraining the baselines, exporting, running the files in LiteRT ...")
     rows = _baselines(X_train, y_train, X_test, y_test, seed)
-    keras_row, reference = measure("autokit, in Keras", classifier.predict, X_test, y_test)
-    rows.append(keras_row)
-    console.print("exporting and running the files in LiteRT ...")
-    exports: dict[str, Any] = {}
-    for name, quantization in _FILES.items():
-        row, exports[name] = _export(
-            classifier, folder, name, quantization, X_train, X_test, y_test, reference
-        )
-        rows.append(row)
-
+    file_rows, exports = _run_files(classifier, folder, X_train, X_test, y_test)
+    rows += file_rows
     report = {
         "command": "quickstart",
         "data": {
@@ -120,12 +117,6 @@ def split_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def _search(X: np.ndarray, y: np.ndarray, time_budget_s: float, seed: int) -> Any:
-    from autokit.nas import NASClassifier
-
-    return NASClassifier(time_budget_s=time_budget_s, random_state=seed, verbose=1).fit(X, y)
-
-
 def _save(classifier: Any, folder: Path) -> None:
     from autokit.persistence import save
 
@@ -140,10 +131,8 @@ def _baselines(X_train, y_train, X_test, y_test, seed: int) -> list[ModelRow]:
     from sklearn.preprocessing import StandardScaler
 
     models = {
-        "logistic regression, scaled": make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=1000)
-        ),
-        "random forest, 300 trees": RandomForestClassifier(300, random_state=seed),
+        "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "random forest": RandomForestClassifier(300, random_state=seed),
     }
     flat_train, flat_test = (X.reshape(len(X), -1) for X in (X_train, X_test))
     return [
@@ -152,28 +141,26 @@ def _baselines(X_train, y_train, X_test, y_test, seed: int) -> list[ModelRow]:
     ]
 
 
-def _export(
-    classifier,
-    folder: Path,
-    name: str,
-    quantization: str | None,
-    X_train,
-    X_test,
-    y_test,
-    reference,
-) -> tuple[ModelRow, Any]:
+def _run_files(
+    classifier: Any, folder: Path, X_train, X_test, y_test
+) -> tuple[list[ModelRow], dict[str, Any]]:
+    """Export, and compare the files with the network in Keras, the first row."""
     from autokit.deploy import TFLiteModel, export_tflite
 
-    path = folder / f"model_{name}.tflite"
-    exported = export_tflite(
-        classifier, path, quantization=quantization, representative_data=X_train, overwrite=True
-    )
-    row, _ = measure(
-        f"autokit, {name} file in LiteRT",
-        TFLiteModel(path).predict,
-        X_test,
-        y_test,
-        reference=reference,
-        size_bytes=path.stat().st_size,
-    )
-    return row, exported
+    keras_row, reference = measure("network in Keras", classifier.predict, X_test, y_test)
+    rows, exports = [keras_row], {}
+    for name, quantization in _FILES.items():
+        path = folder / f"model_{name}.tflite"
+        exports[name] = export_tflite(
+            classifier, path, quantization=quantization, representative_data=X_train, overwrite=True
+        )
+        row, _ = measure(
+            f"{name} file in LiteRT",
+            TFLiteModel(path).predict,
+            X_test,
+            y_test,
+            reference=reference,
+            size_bytes=path.stat().st_size,
+        )
+        rows.append(row)
+    return rows, exports

@@ -18,6 +18,7 @@ class ModelRow:
     Attributes
     ----------
     name : str
+        As the table shows it.
     accuracy : float
         On the held-out rows.
     agreement : float or None
@@ -78,8 +79,8 @@ def row_latency_ms(predict: Callable, X: np.ndarray, budget_s: float = 0.5) -> f
 def print_rows(console: Console, title: str, rows: Sequence[ModelRow]) -> None:
     """Print the comparison as a table."""
     table = Table(title=title, title_justify="left")
-    table.add_column("model")
-    for heading in ("accuracy", "agreement", "size, kB", "latency, ms a row"):
+    table.add_column("model", no_wrap=True)
+    for heading in ("accuracy", "agreement", "size, kB", "ms a row"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
