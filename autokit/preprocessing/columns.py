@@ -141,7 +141,11 @@ def levels_of(values: Any, name: str) -> tuple[np.ndarray, list[str]]:
     kind = _dtype_kind(values)
     _refuse_complex(kind, name)
     if kind == "cat":
-        return _merge(np.asarray(values.cat.codes, np.intp), list(values.cat.categories), name)
+        categories = list(values.cat.categories)
+        if values.cat.categories.dtype.kind == "O":  # such as the intervals of pandas.cut
+            plain = numbers.Number | bytes
+            categories = [c if isinstance(c, plain) else str(c) for c in categories]
+        return _merge(np.asarray(values.cat.codes, np.intp), categories, name)
     if kind in "biuf":
         # equal_nan: one level for all NaN, where a dict would keep each apart.
         uniques, codes = np.unique(_plain_numbers(values), return_inverse=True)

@@ -144,7 +144,8 @@ def read_array(X: Any, owner: str | None = None) -> np.ndarray:
     Returns
     -------
     ndarray
-        As it came where it was one; lists that mix numbers and texts keep them apart (object).
+        As it came where it was one; lists that mix numbers and texts keep them apart (object),
+        and what a mask hides is NaN.
 
     Raises
     ------
@@ -158,7 +159,9 @@ def read_array(X: Any, owner: str | None = None) -> np.ndarray:
         raise TypeError(
             f"Sparse data was passed as X{whom}, but dense data is required; use X.toarray()."
         )
-    if isinstance(X, np.ndarray):
+    if isinstance(X, np.ma.MaskedArray):
+        array = X.astype(np.float64).filled(np.nan) if X.dtype.kind in "biuf" else X.filled()
+    elif isinstance(X, np.ndarray):
         array = np.asarray(X)
     else:
         try:

@@ -58,6 +58,8 @@ def test_numbers(column, expected):
         (pd.Series([1, 2, None], dtype="category"), ["1", "2", ""]),
         (pd.Series([3, 1], dtype=pd.CategoricalDtype([1, 2, 3])), ["3", "1"]),
         (pd.Series(["", "x", None], dtype="category"), ["", "x", ""]),
+        (pd.Series([b"a"], dtype="category"), ["a"]),
+        (pd.Series(pd.cut([1, 5], [0, 3, 6])), ["(0, 3]", "(3, 6]"]),
     ],
 )
 def test_texts(column, expected):

@@ -79,6 +79,32 @@ def test_list_that_mixes_numbers_and_texts():
     np.testing.assert_array_equal(encoder.transform([[3.0, "a"]]), [[1, 1, 0]])
 
 
+class Frame:
+    """The least that a data frame of another library offers."""
+
+    def __init__(self, columns):
+        self._columns = {name: np.array(values) for name, values in columns.items()}
+        self.columns = list(columns)
+        self.dtypes = ["?"] * len(columns)
+        self.shape = (len(self._columns[self.columns[0]]), len(columns))
+
+    def __getitem__(self, name):
+        return pd.Series(self._columns[name])
+
+
+def test_frame_of_another_library():
+    encoder = TableEncoder().fit(Frame({"n": [1.0, 3.0], "c": ["x", "y"]}))
+    assert encoder.feature_names_in_.tolist() == ["n", "c"]
+    assert encoder.transform(Frame({"n": [3.0], "c": ["y"]})).tolist() == [[1, 0, 1]]
+
+
+def test_what_a_mask_hides_is_missing():
+    X = np.ma.array([[1, 2], [3, 999]], mask=[[False, False], [False, True]])
+    encoder = TableEncoder().fit(X)
+    assert encoder.mean_.tolist() == [2, 2]
+    assert encoder.missing_ == [1]
+
+
 def test_unseen_and_missing_categories_are_zero(frame):
     encoder = TableEncoder().fit(frame[["city"]])
     new = pd.DataFrame({"city": ["Rome", "Paris", None, ""]})
