@@ -152,9 +152,10 @@ def _check_name(part: dict) -> None:
         raise ValueError(f"the class name {name!r} is not allowed")
     if module is None and name in _VALUES:
         return
-    if name in _REFUSED:
-        raise ValueError(f"the layer {name!r} can run foreign code and is not allowed")
-    if _is_registered(part.get("registered_name")):
+    if name in _REFUSED or name.startswith("__"):
+        raise ValueError(f"{name!r} can run foreign code and is not allowed")
+    # Keras looks functions up by their own name, whatever registered_name says.
+    if _is_registered(part.get("config" if name == "function" else "registered_name")):
         return
     if isinstance(module, str):
         if module == "keras" and name in _TOP_NAMES:

@@ -214,13 +214,14 @@ def test_unwritable_folder(tmp_path):
         autokit.save(TableEncoder(), tmp_path / "encoder.autokit")
 
 
-def test_full_disk(path, monkeypatch):
-    def no_space(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_full_disk_or_no_permission(path, monkeypatch, code):
+    def fail(descriptor):
+        raise OSError(code, os.strerror(code))
 
     before = path.read_bytes()
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space left on device; choose a folder"):
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=f"cannot write.*{os.strerror(code)}; choose a folder"):
         autokit.save(TableEncoder().fit(X * 2), path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]

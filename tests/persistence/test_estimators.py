@@ -17,7 +17,7 @@ import pytest
 from sklearn.base import clone
 
 import autokit
-from autokit import KerasClassifier, KerasRegressor
+from autokit import KerasClassifier, KerasRegressor, NASClassifier
 from autokit._backend import keras
 from autokit.persistence import Unsaved
 
@@ -119,6 +119,7 @@ def test_training_goes_on_alike(tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(X), original.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_regressor_in_a_fresh_process(regressor, tmp_path):
     path = autokit.save(regressor, tmp_path / "model")
     expected = regressor.predict(FRAME)
@@ -144,6 +145,18 @@ def test_regressor_in_a_fresh_process(regressor, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "['a', 'city']"
     assert b"pickle" not in path.read_bytes()
+
+
+def test_a_search(tmp_path):
+    search = NASClassifier(max_trials=2, epochs=1, time_budget_s=None, random_state=0).fit(X, y)
+    loaded = autokit.load(autokit.save(search, tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.predict_proba(X), search.predict_proba(X))
+    assert loaded.best_architecture_ == search.best_architecture_
+    pd.testing.assert_frame_equal(
+        loaded.search_result_.to_frame(), search.search_result_.to_frame()
+    )
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict_proba(X), search.predict_proba(X))
 
 
 def test_flipped_bytes_of_a_model(regressor, tmp_path):
@@ -249,6 +262,8 @@ def keras_object(module, name, config):
         keras_object("kerasevil.layers", "Dense", {}),
         keras_object("keras.layers", "StringLookup", {"vocabulary": "/etc/passwd"}),
         keras_object(None, "__lambda__", {"value": "x"}),
+        {**keras_object("os", "function", "system"), "registered_name": "autokit_tests>Halving"},
+        {**keras_object(None, "__lambda__", {}), "registered_name": "autokit_tests>Halving"},
         keras_object("tensorflow", "__typespec__", []),
         keras_object("keras.layers", "Dense", {"units": 1, "extra": {"class_name": "Lambda"}}),
         {"class_name": ["Lambda"], "config": {}},
