@@ -6,6 +6,7 @@ import threading
 import time
 
 from autokit.nas.protocols import Evaluation
+from autokit.nas.result import best_of
 
 
 class SearchProgress:
@@ -49,10 +50,8 @@ class SearchProgress:
         with self._lock:
             self._running.pop(evaluation.number, None)
             self.finished.append(evaluation)
-            if evaluation.score is not None and (
-                self.best is None or evaluation.key > self.best.key
-            ):
-                self.best = evaluation
+            if evaluation.score is not None:
+                self.best = best_of([self.best or evaluation, evaluation])
 
     def refit_started(self) -> None:
         """The search is over; the incumbent is trained on all rows."""

@@ -92,6 +92,15 @@ class Evaluation:
             return (-np.inf, -np.inf)
         return (self.score, -self.loss if self.loss is not None else -np.inf)
 
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """What the best of a search is chosen by: the key, but a pruned trial never wins.
+
+        A rung ended it because others did better with the same epochs; that its last score is
+        ahead of a finished one's by a hair says less.
+        """
+        return (self.status in ("complete", "timeout"), *self.key)
+
 
 class SearchSpace(Protocol):
     """A set of architectures.

@@ -34,7 +34,7 @@ class SearchResult:
 
     @property
     def best(self) -> Evaluation:
-        """The highest score; ties by the lower loss, then by the lower number."""
+        """The highest score of the trials that no rung ended; ties by the lower loss."""
         return best_of(self.evaluations)
 
     @property
@@ -102,13 +102,17 @@ class SearchResult:
         return figure
 
     def _best_so_far(self) -> list[float]:
-        scores = [np.nan if e.score is None else e.score for e in self.evaluations]
-        return list(np.fmax.accumulate(scores)) if scores else []
+        scores, best = [], None
+        for evaluation in self.evaluations:
+            if best is None or evaluation.rank > best.rank:
+                best = evaluation
+            scores.append(np.nan if best.score is None else best.score)
+        return scores
 
 
 _MARKERS = {"complete": "o", "pruned": "x", "timeout": "^"}
 
 
 def best_of(evaluations) -> Evaluation:
-    """The evaluation with the greatest key, the earliest of equals."""
-    return max(evaluations, key=lambda e: (e.key, -e.number))
+    """The evaluation of the greatest rank, the earliest of equals."""
+    return max(evaluations, key=lambda e: (e.rank, -e.number))

@@ -154,9 +154,13 @@ class _Search:
         if self.deadline is None or n_told == 0 or self.is_stored(n_told):
             return None
         left = self.trial_deadline() - time.monotonic()
-        # a trial that cannot even do what the shortest one did is not worth beginning
-        shortest = min((e.seconds for e in self.told if e.score is not None), default=0.0)
-        return "time_budget" if left < shortest else None
+        return "time_budget" if left < self.worthwhile() else None
+
+    def worthwhile(self) -> float:
+        """Seconds below which a trial is not begun: it could hardly be finished."""
+        finished = [e.seconds for e in self.told if e.status == "complete"]
+        others = [e.seconds for e in self.told if e.score is not None]
+        return max(min(others, default=0.0), 0.5 * min(finished, default=0.0))
 
     def propose(self) -> list:
         n = self.n_jobs

@@ -1,1 +1,1 @@
-"""Contract suites that the test of a new algorithm reuses."""
+"""Contract suites that the test of a new algorithm inherits."""

@@ -90,7 +90,7 @@ class TrainEvaluator:
     optimizer: Any = "adam"
     learning_rate: float = 3e-3
     kept: dict = field(default_factory=dict, repr=False)
-    _key: tuple = (-math.inf, -math.inf)
+    _rank: tuple = (False, -math.inf, -math.inf)
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     def __call__(self, architecture, budget: Budget) -> Evaluation:
@@ -181,10 +181,10 @@ class TrainEvaluator:
 
     def _keep(self, evaluation, result) -> None:
         with self._lock:
-            if evaluation.key > self._key:
-                self._key = evaluation.key
+            if evaluation.rank > self._rank:
+                self._rank = evaluation.rank
                 self.kept.clear()
-            if evaluation.key == self._key:
+            if evaluation.rank == self._rank:
                 self.kept[evaluation.architecture] = result
 
 
