@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -159,13 +157,16 @@ def _describe_tflite(path: str) -> dict[str, Any]:
 
     model = TFLiteModel(path)
     pairs: dict[str, Any] = {"file": f"{path}, {Path(path).stat().st_size / 1000:.1f} kB"}
-    for key in ("autokit", "task", "quantization"):
+    for key in ("autokit", "task"):
         if key in model.metadata:
             pairs[key] = model.metadata[key]
+    if "quantization" in model.metadata:
+        pairs["quantization"] = model.metadata["quantization"] or "none, float32"
     if model.metadata.get("rows") is not None:
         pairs["takes"] = _describe_rows(model.metadata["rows"])
     for name, (shape, dtype) in model.specs().items():
-        pairs[f"input {name}"] = f"{dtype.name} {('n', *shape)}".replace("'", "")
+        kind = "text" if dtype.kind == "S" else dtype.name
+        pairs[f"input {name}"] = f"{kind} ({', '.join(map(str, ('n', *shape)))})"
     if model.metadata.get("classes") is not None:
         pairs["classes"] = ", ".join(map(str, model.metadata["classes"]))
     return pairs
@@ -214,6 +215,4 @@ def _note(text: str) -> None:
 def _print_pairs(pairs: dict[str, Any]) -> None:
     width = max(map(len, pairs))
     for key, value in pairs.items():
-        if dataclasses.is_dataclass(value) or isinstance(value, dict):
-            value = json.dumps(value, default=str)
         print(f"{key:<{width}}  {value}")

@@ -33,7 +33,7 @@ def fit_table(args: argparse.Namespace) -> None:
         )
     if table.n_dropped:
         print(f"rows without a value in {args.target!r}, left out: {table.n_dropped}")
-    print(f"task: {task}, because {why}")
+    print(f"task: {task}, because {why}" + " (--task decides otherwise)" * (args.task == "auto"))
     train, test = _split(table, task, args.holdout, args.seed)
     estimator = _estimator(args, task)
     began = time.perf_counter()
@@ -73,8 +73,7 @@ def fit_table(args: argparse.Namespace) -> None:
 
 def _task(task: str, table: TrainingTable) -> tuple[str, str]:
     if task == "auto":
-        task, why = decide_task(table.y)
-        return task, f"{why} (choose another with --task)"
+        return decide_task(table.y)
     check_task(task, table.y)
     return task, "--task says so"
 
