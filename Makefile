@@ -34,6 +34,7 @@ test: $(installed)
 
 lint: $(installed)
 	"$(bin)/ruff" check .
+	"$(bin)/ruff" format --check .
 	"$(bin)/lint-imports" --config setup.cfg
 
 bench: $(installed)
