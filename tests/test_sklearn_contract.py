@@ -73,7 +73,8 @@ def test_sample_weight_is_routed(iris):
     weight = np.where(y == 2, 1e-6, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
         final = tiny("KerasClassifier").set_fit_request(sample_weight=True)
-        pipeline = make_pipeline(StandardScaler(), final).fit(X, y, sample_weight=weight)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, final).fit(X, y, sample_weight=weight)
     assert 2 not in pipeline.predict(X)
     assert 2 in clone(pipeline).fit(X, y).predict(X)
 

@@ -12,17 +12,25 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_KERAS = {"epochs": 12, "batch_size": 16, "learning_rate": 0.01, "random_state": 0}
+# two architectures, so that nearly every fit finds its compiled program
+_TINY_SPACE = {
+    "widths": (16, 32),
+    "max_depth": 1,
+    "activations": ("relu",),
+    "normalizations": (None,),
+    "dropouts": (0.0,),
+    "residuals": (False,),
+}
+_NAS = _KERAS | {"max_trials": 2, "time_budget_s": None, "learning_rate": 0.02}
+
 # Estimator -> parameters with which it trains in well under a second and still learns.
 TINY: dict[str, dict[str, Any]] = {
-    "KerasClassifier": {"epochs": 12, "batch_size": 16, "learning_rate": 0.01, "random_state": 0},
-    "KerasRegressor": {"epochs": 12, "batch_size": 16, "learning_rate": 0.01, "random_state": 0},
-    "NASClassifier": {
-        "max_trials": 2, "time_budget_s": None, "epochs": 12, "batch_size": 16, "random_state": 0
-    },
-    "NASRegressor": {
-        "max_trials": 2, "time_budget_s": None, "epochs": 12, "batch_size": 16, "random_state": 0
-    },
-}  # fmt: skip
+    "KerasClassifier": _KERAS,
+    "KerasRegressor": _KERAS,
+    "NASClassifier": _NAS,
+    "NASRegressor": _NAS,
+}
 
 _MINI_BATCHES = (
     "training is stochastic gradient descent over mini-batches: a row of weight 2 takes part in "
@@ -36,6 +44,10 @@ _HOLDS_OUT = (
 
 def tiny(name: str, **parameters):
     """An unfitted public estimator with its tiny settings, changed by `parameters`."""
+    if TINY[name] is _NAS and "space" not in parameters:
+        from autokit.nas import MLPSpace
+
+        parameters = parameters | {"space": MLPSpace(**_TINY_SPACE)}
     return getattr(importlib.import_module("autokit"), name)(**(TINY[name] | parameters))
 
 
