@@ -38,7 +38,7 @@ lint: $(installed)
 	"$(bin)/lint-imports" --config setup.cfg
 
 bench: $(installed)
-	@for file in benchmarks/*.py; do echo "== $$file"; "$(bin)/python" "$$file" $(ARGS) || exit 1; done
+	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; "$(bin)/python" "$$file" $(ARGS) || exit 1; done
 
 clean:
 	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
