@@ -91,10 +91,11 @@ class _NASParameters:
             raise ValueError(
                 f"The 'n_jobs' parameter of {name} must not be 0; set 1, or -1 for all processors."
             )
-        if isinstance(self.space, str) and self.space != "auto":
+        if not hasattr(self.space, "sample"):
             by_name("space", self.space, {**SPACES, "auto": None}, "a SearchSpace")
-        self._strategy()
-        if isinstance(self.evaluator, str):
+        if not callable(self.strategy):
+            by_name("strategy", self.strategy, STRATEGIES, "a function (space, rng) -> strategy")
+        if not callable(self.evaluator):
             by_name("evaluator", self.evaluator, EVALUATORS, "an Evaluator")
         if self.storage is not None:
             check_writable(self.storage)
@@ -122,7 +123,7 @@ class _NASParameters:
         epochs = self._epochs(len(training))
         job = SearchJob(
             space=space,
-            strategy=self._strategy(),
+            strategy=STRATEGIES.get(self.strategy, self.strategy),
             evaluator=self._evaluator(space, task, trainer),
             trainer=trainer,
             data=data,
@@ -161,25 +162,12 @@ class _NASParameters:
             check(shape)
         return space
 
-    def _strategy(self):
-        """What makes the strategy: ``(space, rng) -> SearchStrategy``."""
-        if isinstance(self.strategy, str):
-            return by_name("strategy", self.strategy, STRATEGIES, "a SearchStrategy's class")
-        if callable(self.strategy):
-            return self.strategy
-        raise ValueError(
-            f"The 'strategy' parameter must be one of {', '.join(map(repr, STRATEGIES))}, or a "
-            f"function (space, rng) -> SearchStrategy; got {self.strategy!r}."
-        )
-
     def _trainer(self, space, task) -> TrainEvaluator:
         rate = float(self.learning_rate)
         return TrainEvaluator(space, task, batch_size=int(self.batch_size), learning_rate=rate)
 
     def _evaluator(self, space, task, trainer):
-        evaluator = self.evaluator
-        if isinstance(evaluator, str):
-            evaluator = EVALUATORS[evaluator]
+        evaluator = EVALUATORS.get(self.evaluator, self.evaluator)
         if evaluator is TrainEvaluator:
             return trainer
         return evaluator(space, task) if isinstance(evaluator, type) else evaluator

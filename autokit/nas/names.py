@@ -25,7 +25,7 @@ def by_name(argument: str, value: str, known: Mapping[str, Any], instead: str) -
     ValueError
         If the name is unknown; lists the known ones and suggests the nearest.
     """
-    if value in known:
+    if isinstance(value, str) and value in known:
         return known[value]
     near = difflib.get_close_matches(str(value).lower(), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -149,8 +149,9 @@ def stored_fingerprint(path) -> dict[str, Any] | None:
     return None
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path) -> None:
     """Raise before any training where a journal could not be written."""
+    path = Path(path)
     folder = path.parent
     if path.is_dir():
         raise IsADirectoryError(
@@ -202,26 +203,31 @@ def _complete_lines(path: Path) -> list[dict]:
     """
     lines = path.read_bytes().split(b"\n")
     records = []
-    for i, line in enumerate(lines[:-1]):
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict) or "op_code" not in record:
-                raise ValueError("no record of Optuna's journal")
-        except ValueError as error:
-            if i > 0 and not any(rest.strip(b"\0 \r") for rest in lines[i + 1 :]):
-                break
+    for i, line in enumerate(lines):
+        is_last = not any(rest.strip(b"\0 \r") for rest in lines[i + 1 :])
+        record = _record(line) if i < len(lines) - 1 else None
+        if record is not None:
+            records.append(record)
+        elif is_last and (records or _may_begin(line.strip(b"\0"))):
+            break
+        else:
             raise ValueError(
                 f"The 'storage' parameter {str(path)!r} is not the journal of a search, or is "
                 f"damaged in line {i + 1}; choose another path or restore the file."
-            ) from error
-        records.append(record)
-    torn = lines[-1].strip(b"\0")
-    if not records and torn and not (torn.startswith(_FIRST) or _FIRST.startswith(torn)):
-        raise ValueError(
-            f"The 'storage' parameter {str(path)!r} is not the journal of a search; choose "
-            "another path."
-        )
+            )
     return records
+
+
+def _record(line: bytes) -> dict | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "op_code" in record else None
+
+
+def _may_begin(line: bytes) -> bool:
+    return line.startswith(_FIRST) or _FIRST.startswith(line)
 
 
 def _repair(path: Path) -> None:

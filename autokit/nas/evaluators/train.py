@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import threading
 import time
@@ -129,9 +128,6 @@ class TrainEvaluator:
             setup_seconds=_setup_seconds(clock),
         )
         self._keep(evaluation, result)
-        del trained
-        # models and their graphs refer to each other: without this, losers pile up for a while
-        gc.collect()
         return evaluation
 
     def build(self, architecture, seed: int) -> keras.Model:
