@@ -1,0 +1,242 @@
+"""What is exported: an estimator or a plain Keras model, seen in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autokit import __version__
+from autokit._backend import keras, tf
+from autokit.deploy.convert import Part, Specs, Tensors, trace
+from autokit.deploy.network import split
+from autokit.deploy.proof import ExportError
+from autokit.deploy.runtime import identifier
+
+ENCODED, NORMALIZED, NETWORK, OUTPUT = "encoded", "normalized", "network", "output"
+_SYNTHETIC_ROWS = 64
+_PASSIVE = {"Placeholder", "Identity", "NoOp", "Const"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An estimator or a plain Keras model.
+
+    Attributes
+    ----------
+    model : keras.Model
+        The network: of an estimator, from encoded rows.
+    estimator : estimator or None
+        Whose model it is.
+    specs : dict of str to (shape without batch, dtype)
+        Raw inputs of the file.
+    output_names : tuple of str
+        Outputs of the file.
+    """
+
+    model: keras.Model
+    estimator: Any
+    specs: Specs
+    output_names: tuple[str, ...]
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it is a classifier; of a plain model nobody knows."""
+        return self.estimator is not None and hasattr(self.estimator, "classes_")
+
+    def tensors(self, X: Any) -> dict[str, np.ndarray]:
+        """Turn rows in the user's format into raw inputs."""
+        if self.estimator is not None:
+            return self.estimator.encoder_.raw_tensors(X)
+        if isinstance(X, dict):
+            given = {identifier(str(name)): value for name, value in X.items()}
+        elif len(self.specs) == 1:
+            given = dict.fromkeys(self.specs, X)
+        else:
+            given = dict(zip(self.specs, X, strict=False))
+        if given.keys() != self.specs.keys():
+            raise ValueError(f"give the inputs {', '.join(self.specs)} as a dict or a list")
+        arrays = {}
+        for name, (shape, dtype) in self.specs.items():
+            arrays[name] = np.asarray(given[name]).astype(object if dtype == "string" else dtype)
+            got = arrays[name].shape[1:]
+            if len(got) != len(shape) or any(
+                w not in (None, g) for w, g in zip(shape, got, strict=True)
+            ):
+                raise ValueError(f"the input {name!r} takes rows of shape {shape}, got {got}")
+        return arrays
+
+    def synthetic(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw plausible raw inputs: normal about the encoder's means, known categories."""
+        encoder = getattr(self.estimator, "encoder_", None)
+        categories = getattr(encoder, "categories_", ())
+        mean, scale = getattr(encoder, "mean_", 0.0), getattr(encoder, "scale_", 1.0)
+        drawn = {}
+        for name, (shape, dtype) in self.specs.items():
+            size = (_SYNTHETIC_ROWS, *(1 if n is None else n for n in shape))
+            if dtype == "string":
+                columns = [rng.choice(["", *names], _SYNTHETIC_ROWS) for names in categories]
+                drawn[name] = np.stack(columns, axis=1).astype(object)
+            elif np.issubdtype(dtype, np.integer):
+                # An embedding has at least two rows to look up.
+                drawn[name] = rng.integers(0, 2, size).astype(dtype)
+            else:
+                drawn[name] = (mean + scale * rng.standard_normal(size)).astype(dtype)
+        return drawn
+
+    def expected(self, X: Any) -> dict[str, np.ndarray]:
+        """Answer as Keras does, for rows in the user's format."""
+        if self.estimator is None:
+            return self.expected_of(self.tensors(X))
+        answer = self.estimator.predict_proba if self.is_classifier else self.estimator.predict
+        outputs = np.asarray(answer(X))
+        return {OUTPUT: outputs.reshape(len(outputs), -1)}
+
+    def expected_of(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer as Keras does, for raw inputs."""
+        outputs = self.whole(self.model).call({k: tf.constant(v) for k, v in tensors.items()})
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def whole(self, network: keras.Model) -> Part:
+        """Return the graph from raw inputs to outputs in one part."""
+        parts = self.parts(network)
+
+        def call(tensors: Tensors) -> Tensors:
+            for part in parts:
+                tensors = part.call(tensors)
+            return tensors
+
+        return Part(call, self.specs, [v for part in parts for v in part.variables])
+
+    def parts(self, network: keras.Model) -> list[Part]:
+        """Return the graph as encoder, network and output mapping, or the network alone."""
+        if self.estimator is None:
+            names = self.output_names
+            return _network_parts(network, self.specs, lambda x: dict(zip(names, x, strict=True)))
+        encoder, finish = self.estimator.encoder_, self.estimator.output_graph
+        width = tuple(network.output_shape[1:])
+        last = Part(lambda t: {OUTPUT: finish(t[NETWORK])}, {NETWORK: (width, "float32")}, [])
+        is_passive = _is_passive(last)
+
+        def named(outputs: list[tf.Tensor]) -> Tensors:
+            return {OUTPUT: finish(outputs[0])} if is_passive else {NETWORK: outputs[0]}
+
+        first = Part(lambda t: {ENCODED: encoder.graph(t)}, self.specs, [])
+        encoded = {ENCODED: (tuple(encoder.encoded_shape_), "float32")}
+        return [first, *_network_parts(network, encoded, named), *([] if is_passive else [last])]
+
+    def description(self, quantization: str | None) -> dict[str, Any]:
+        """Return what the file will say about itself."""
+        described = {"autokit": __version__, "task": "model", "quantization": quantization}
+        if self.estimator is None:
+            return described
+        described["name"] = type(self.estimator).__name__
+        described["rows"] = _brief(self.estimator.encoder_.describe())
+        if not self.is_classifier:
+            target_ndim = self.estimator.target_.describe()["ndim"]
+            return {**described, "task": "regression", "target_ndim": target_ndim}
+        classes = np.asarray(self.estimator.classes_)
+        return {
+            **described,
+            "task": "classification",
+            "classes": classes.tolist(),
+            "classes_dtype": "object" if classes.dtype == object else classes.dtype.str,
+        }
+
+
+def subject_of(estimator_or_model: Any) -> Subject:
+    """Recognise what is to be exported.
+
+    Parameters
+    ----------
+    estimator_or_model : estimator or keras.Model
+        A fitted estimator of this package, or a built model.
+
+    Returns
+    -------
+    Subject
+        One view of either.
+
+    Raises
+    ------
+    ExportError
+        If it is neither, or a model without fixed inputs.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    """
+    if isinstance(estimator_or_model, keras.Model):
+        return _subject_of_model(estimator_or_model)
+    estimator = estimator_or_model
+    if not hasattr(estimator, "output_graph"):
+        raise ExportError(
+            "estimator_or_model must be a fitted estimator of autokit or a keras.Model, got a "
+            f"{type(estimator).__name__}; of a Pipeline, export its last step."
+        )
+    if not hasattr(estimator, "model_"):
+        from sklearn.exceptions import NotFittedError
+
+        raise NotFittedError(
+            f"estimator_or_model: this {type(estimator).__name__} is not fitted yet; call fit "
+            "before export_tflite."
+        )
+    return Subject(estimator.model_, estimator, estimator.encoder_.raw_specs(), (OUTPUT,))
+
+
+def _subject_of_model(model: keras.Model) -> Subject:
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        raise ExportError(
+            f"estimator_or_model: the {type(model).__name__} has no fixed inputs; wrap it as "
+            "keras.Model(x, model(x)) with x = keras.Input(shape)."
+        )
+    # A list in, a list out (or one tensor), whatever the model's own nesting of them.
+    flat = keras.Model(inputs, model.outputs if len(model.outputs) > 1 else model.outputs[0])
+    names = ["rows"] if len(inputs) == 1 else _distinct([tensor.name for tensor in inputs])
+    specs = {
+        name: (tuple(tensor.shape[1:]), tensor.dtype)
+        for name, tensor in zip(names, inputs, strict=True)
+    }
+    outputs = (OUTPUT,) if len(model.outputs) == 1 else tuple(_distinct(model.output_names))
+    return Subject(flat, None, specs, outputs)
+
+
+def _network_parts(
+    network: keras.Model, specs: Specs, named: Callable[[list[tf.Tensor]], Tensors]
+) -> list[Part]:
+    """Return the network as one part, or as two if it starts by normalising its inputs."""
+    front, rest = split(network)
+    if front is None:
+        return [_network_part(network, specs, named, is_network=True)]
+    normalized = {NORMALIZED: (tuple(front.output_shape[1:]), "float32")}
+    return [
+        _network_part(front, specs, lambda outputs: {NORMALIZED: outputs[0]}),
+        _network_part(rest, normalized, named, is_network=True),
+    ]
+
+
+def _network_part(network, specs, named, is_network=False) -> Part:
+    def run(tensors: Tensors) -> Tensors:
+        inputs = [tensors[name] for name in specs]
+        outputs = network(inputs if len(inputs) > 1 else inputs[0], training=False)
+        return named(list(outputs) if isinstance(outputs, list | tuple) else [outputs])
+
+    return Part(run, specs, [variable.value for variable in network.variables], is_network)
+
+
+def _is_passive(part: Part) -> bool:
+    return {op.type for op in trace(part).graph.get_operations()} <= _PASSIVE
+
+
+def _brief(rows: dict[str, Any]) -> dict[str, Any]:
+    """Drop what the graph itself holds: means, scales, categories."""
+    if "columns" not in rows:
+        return {"kind": rows["kind"], "shape": list(rows["shape"])}
+    columns = [{"name": c["name"], "kind": c["kind"]} for c in rows["columns"]]
+    return {"kind": rows["kind"], "columns": columns}
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    names = [identifier(name) for name in names]
+    return names if len(set(names)) == len(names) else [f"{n}_{i}" for i, n in enumerate(names)]
