@@ -33,7 +33,9 @@ def data_file(folder: Path | None, name: str) -> Path | None:
     """The file, or None with a line that says what is missing."""
     path = None if folder is None else Path(folder) / name
     if path is None or not path.exists():
-        print(f"{name} is missing: name the data folder with --data or AUTOKIT_DATA", file=sys.stderr)
+        print(
+            f"{name} is missing: name the data folder with --data or AUTOKIT_DATA", file=sys.stderr
+        )
         return None
     return path
 
