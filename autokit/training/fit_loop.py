@@ -200,6 +200,8 @@ class _Run:
             result.stopped = self._why_stop(epoch, logs, finished, best)
             if result.stopped != "epochs":
                 break
+        # moving averages of the weights, where the optimizer keeps them, take their place
+        program.optimizer.finalize_variable_values(program.model.trainable_variables)
         hooks.on_train_end(logs)
         if best.weights is not None:
             result.weights, result.best_epoch = best.weights, best.epoch

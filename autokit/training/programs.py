@@ -8,6 +8,7 @@ and optimizer, whatever their names, weights, learning rate or batch size) share
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from tensorflow.python.eager.context import context  # no public way leads to its cache
 
 from autokit._backend import keras, tf
 from autokit.training.gradients import value_and_gradient
@@ -22,7 +24,8 @@ from autokit.training.objectives import TensorBatch, task_objective
 from autokit.training.state import assign, values_of
 
 EVALUATION_ROWS = 512  # rows of one evaluation step: bounds the activations' memory
-KEPT_PROGRAMS = 16
+KEPT_PROGRAMS = 4
+COLLECT_AFTER = 4
 
 
 class Program:
@@ -99,7 +102,7 @@ class Program:
 
         def step(batch):
             result, gradients = gradient(_values(params), _values(buffers), batch)
-            optimizer.apply(gradients, params)
+            _apply(optimizer, gradients, params)
             assign(buffers, result.buffers)
             # the loss before scaling: what mixed precision multiplied in is taken out again
             return result.loss / _scale_of(optimizer), _hits(self.loss, batch.y, result.outputs)
@@ -188,6 +191,7 @@ class _Pool:
     def __init__(self, capacity: int):
         self._capacity = capacity
         self._idle: OrderedDict = OrderedDict()
+        self._dropped = 0
         self._lock = threading.Lock()
 
     def take(self, key):
@@ -207,6 +211,14 @@ class _Pool:
                 idle.pop(0)
                 if not idle:
                     del self._idle[oldest]
+                self._dropped += 1
+        if self._dropped >= COLLECT_AFTER:
+            # a dropped graph is a cycle of many megabytes behind few Python objects, which the
+            # collector would leave for long; a full collection costs as much as a small trial
+            self._dropped = 0
+            gc.collect()
+            # TensorFlow keeps the executable form of every function it ever ran, dropped or not
+            context().clear_kernel_cache()
 
     def clear(self) -> None:
         with self._lock:
@@ -296,6 +308,42 @@ def _is_schedule(optimizer) -> bool:
 
 def _copy_optimizer(optimizer):
     return optimizer.__class__.from_config(optimizer.get_config())
+
+
+def _apply(optimizer, gradients, params) -> None:
+    """Take one step, as ``optimizer.apply`` would.
+
+    ``apply`` sends gradients through tf.distribute's all_reduce, whose custom gradient enters
+    each traced graph into a global registry for good: some 6 MB an architecture. An optimizer
+    that does no more than clip and update is therefore driven by its own ``update_step``.
+    """
+    plain = (
+        _is_ours(optimizer)
+        and type(optimizer).apply is keras.optimizers.Optimizer.apply
+        and not optimizer.use_ema
+        and optimizer.gradient_accumulation_steps is None
+        and optimizer.loss_scale_factor is None
+        and optimizer.weight_decay is None
+    )
+    if not plain:
+        optimizer.apply(gradients, params)
+        return
+    rate = tf.cast(optimizer.learning_rate, tf.float32)
+    for gradient, param in zip(_clipped(gradients, optimizer), params, strict=True):
+        optimizer.update_step(gradient, param, rate)
+        if param.constraint is not None:
+            param.assign(param.constraint(param.value))
+    optimizer.iterations.assign_add(1)
+
+
+def _clipped(gradients, optimizer) -> list:
+    if optimizer.clipnorm:
+        return [tf.clip_by_norm(g, optimizer.clipnorm) for g in gradients]
+    if optimizer.global_clipnorm:
+        return tf.clip_by_global_norm(gradients, optimizer.global_clipnorm)[0]
+    if optimizer.clipvalue:
+        return [tf.clip_by_value(g, -optimizer.clipvalue, optimizer.clipvalue) for g in gradients]
+    return gradients
 
 
 def _arguments(batch: TensorBatch) -> list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 
@@ -15,6 +16,7 @@ from autokit.training import (
     Forward,
     TrainingDiverged,
     class_weights,
+    clear_programs,
     fit,
     fit_loop,
     programs,
@@ -58,9 +60,15 @@ def traces(monkeypatch):
     [
         keras.optimizers.SGD(0.1, momentum=0.9),
         keras.optimizers.Adam(0.05, clipnorm=0.1),
-        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.05, 6)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 6)),
+        keras.optimizers.AdamW(0.05),
+        keras.optimizers.RMSprop(0.01, global_clipnorm=0.5),
+        keras.optimizers.Adagrad(0.1, clipvalue=0.01),
+        keras.optimizers.Nadam(0.01, use_ema=True, ema_momentum=0.5),
+        keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+        keras.optimizers.Lion(0.01),
     ],
-    ids=["momentum", "clipped", "schedule"],
+    ids=lambda o: type(o).__name__,
 )
 def test_full_batch_equals_keras_fit(blobs, optimizer):
     ours, theirs = mlp(), mlp()
@@ -70,6 +78,27 @@ def test_full_batch_equals_keras_fit(blobs, optimizer):
     np.testing.assert_allclose(result.history["loss"], history["loss"], rtol=1e-4)
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_constraints_hold_as_in_keras_fit(blobs):
+    ours, theirs = (mlp(kernel_constraint=keras.constraints.MaxNorm(0.5)) for _ in range(2))
+    fit(ours, blobs, config=config(batch_size=90, learning_rate=0.1))
+    theirs.compile(keras.optimizers.Adam(0.1), CLASSIFY)
+    theirs.fit(blobs.x, blobs.y, epochs=4, batch_size=90, verbose=0)
+    np.testing.assert_allclose(ours.get_weights()[0], theirs.get_weights()[0], rtol=1e-3, atol=1e-5)
+    assert np.linalg.norm(ours.get_weights()[0], axis=0).max() < 0.5 + 1e-5
+
+
+def test_dropped_programs_leave_no_graphs(blobs):
+    def graphs():
+        clear_programs()
+        gc.collect()
+        return sum(type(o).__name__ == "FuncGraph" for o in gc.get_objects())
+
+    before = graphs()
+    for width in (3, 4, 5):
+        fit(mlp(width), blobs, blobs, config=config(epochs=1))
+    assert graphs() <= before
 
 
 def test_last_batch_may_be_short_and_history_is_the_mean_over_rows(blobs):
