@@ -83,7 +83,7 @@ def mlp(
             kernel_initializer=_initializer(activation),
         )(x)
         h = _normalize(h, normalization)
-        h = keras.layers.Activation(activation)(h)
+        h = _activate(h, activation)
         if residual:
             shortcut = x if x.shape[-1] == width else keras.layers.Dense(width, use_bias=False)(x)
             h = keras.layers.Add()([h, shortcut])
@@ -267,6 +267,14 @@ def _initializer(activation: str) -> str:
     return {"relu": "he_normal", "selu": "lecun_normal"}.get(activation, "glorot_uniform")
 
 
+def _activate(x, activation: str):
+    if activation == "silu":
+        # tf.nn.silu registers a gradient for every graph it is traced in, for ever: each
+        # training of a new network would leak its graphs
+        return keras.layers.Multiply()([x, keras.layers.Activation("sigmoid")(x)])
+    return keras.layers.Activation(activation)(x)
+
+
 def _normalize(x, normalization):
     if normalization == "batch":
         return keras.layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM)(x)
@@ -299,27 +307,27 @@ def _conv(x, width, kernel_size, activation, strides=1):
         kernel_initializer=_initializer(activation or "relu"),
     )(x)
     x = _normalize(x, "batch")
-    return keras.layers.Activation(activation)(x) if activation else x
+    return _activate(x, activation) if activation else x
 
 
 def _residual(x, width, kernel_size, activation):
     h = _conv(x, width, kernel_size, activation)
     h = _conv(h, width, kernel_size, None)
     shortcut = x if x.shape[-1] == width else _conv(x, width, 1, None)
-    return keras.layers.Activation(activation)(keras.layers.Add()([h, shortcut]))
+    return _activate(keras.layers.Add()([h, shortcut]), activation)
 
 
 def _separable(x, width, kernel_size, activation):
     x = keras.layers.SeparableConv2D(width, kernel_size, padding="same", use_bias=False)(x)
     x = _normalize(x, "batch")
-    return keras.layers.Activation(activation)(x)
+    return _activate(x, activation)
 
 
 def _inverted(x, width, kernel_size, activation, expansion=3):
     h = _conv(x, expansion * x.shape[-1], 1, activation)
     h = keras.layers.DepthwiseConv2D(kernel_size, padding="same", use_bias=False)(h)
     h = _normalize(h, "batch")
-    h = keras.layers.Activation(activation)(h)
+    h = _activate(h, activation)
     h = _conv(h, width, 1, None)
     return keras.layers.Add()([h, x]) if x.shape[-1] == width else h
 
