@@ -1,0 +1,49 @@
+"""Make the README's tables from ``benchmarks/results``: ``python benchmarks/tables.py``.
+
+What stands between ``<!-- benchmark: QUESTION -->`` and ``<!-- end -->`` is replaced by the newest
+result of every method, data set and seed.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import record
+
+README = Path(__file__).parent.parent / "README.md"
+COLUMNS = {
+    "import_time": {"value": ("seconds", 4)},
+    "predict_latency": {"value": ("microseconds", 0)},
+    "fit_speed": {"value": ("accuracy", 4), "cpu_seconds": ("CPU seconds", 2)},
+    "nas_digits": {"value": ("accuracy", 4), "seconds": ("seconds", 1), "trials": ("trials", 1)},
+    "search_memory": {"value": ("growth after trial 10", 3), "growth_from_first": ("in all", 3)},
+    "search_kills": {"value": ("trials lost", 0), "trials": ("trials", 0)},
+    "int8_size": {
+        "value": ("of the float file", 3),
+        "size_kb": ("kB", 1),
+        "accuracy": ("accuracy", 4),
+    },
+}
+SLOT = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table_of(question: str) -> str:
+    """The Markdown table of one question."""
+    columns = COLUMNS[question]
+    lines = record.latest(record.read(question))
+    if not lines:
+        return f"(no results yet: run `python benchmarks/{question}.py`)"
+    text = record.table(lines, {key: digits for key, (_, digits) in columns.items()})
+    head, *rows = text.splitlines()
+    names = ["data", "method", *(name for name, _ in columns.values()), "seeds"]
+    return "\n".join(["| " + " | ".join(names) + " |", *rows])
+
+
+def main():
+    text = README.read_text()
+    README.write_text(SLOT.sub(lambda m: m[1] + table_of(m[2]) + "\n" + m[3], text))
+
+
+if __name__ == "__main__":
+    main()
