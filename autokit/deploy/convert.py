@@ -47,22 +47,22 @@ class Part:
 
 
 def convert(
-    part: Part,
+    concrete: Any,
+    variables: list[tf.Variable],
     quantization: str | None = None,
     *,
-    batch: int | None = None,
     calibration: Iterable[dict[str, np.ndarray]] = (),
 ) -> bytes:
-    """Convert one part.
+    """Convert a traced graph.
 
     Parameters
     ----------
-    part : Part
-        The graph.
+    concrete : tf.types.experimental.ConcreteFunction
+        From :func:`trace`.
+    variables : list of tf.Variable
+        What it reads.
     quantization : {None, "dynamic", "float16", "int8"}
         A key of ``QUANTIZERS``.
-    batch : int, default=None
-        Rows the file takes at once; None for any number.
     calibration : iterable of dict of str to ndarray
         Inputs of one row each, for "int8".
 
@@ -76,9 +76,8 @@ def convert(
     ExportError
         If the graph needs an operator that is not built in.
     """
-    concrete = trace(part, batch)
     module = tf.Module()
-    module.variables_, module.serve = part.variables, concrete
+    module.variables_, module.serve = variables, concrete
     with quiet(), tempfile.TemporaryDirectory(prefix="autokit-") as folder:
         tf.saved_model.save(module, folder, signatures={SIGNATURE: concrete})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
@@ -96,7 +95,25 @@ def convert(
 
 
 def trace(part: Part, batch: int | None = None) -> Any:
-    """Trace a part into a concrete function over `batch` rows, or any number of them."""
+    """Trace a part into a concrete function.
+
+    Parameters
+    ----------
+    part : Part
+        The graph.
+    batch : int, default=None
+        Rows the file will take at once; None for any number.
+
+    Returns
+    -------
+    tf.types.experimental.ConcreteFunction
+        For :func:`convert`.
+
+    Raises
+    ------
+    ExportError
+        If the model's own code fails.
+    """
     signature = [
         tf.TensorSpec((batch, *shape), dtype, name=name)
         for name, (shape, dtype) in part.specs.items()
@@ -114,9 +131,9 @@ def trace(part: Part, batch: int | None = None) -> Any:
         ) from error
 
 
-def has_loops(part: Part) -> bool:
-    """Whether the part's graph holds a loop, as recurrent layers do unless unrolled."""
-    graph = trace(part).graph.as_graph_def()
+def has_loops(concrete: Any) -> bool:
+    """Whether a traced graph holds a loop, as recurrent layers do unless unrolled."""
+    graph = concrete.graph.as_graph_def()
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return any(node.op in _LOOPS for some in nodes for node in some)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import tempfile
@@ -63,6 +64,7 @@ def in_child(function: Callable[[], bytes], timeout_s: float = _TIMEOUT_S) -> by
 def _answer(function: Callable[[], bytes], answer: Any) -> NoReturn:
     """Run in the child: write the result, and end without cleaning up what is the parent's."""
     status = _FAILURE
+    faulthandler.disable()  # a crash here is an answer, not news for the user's terminal
     try:
         try:
             answer.write(function())

@@ -101,6 +101,9 @@ def one_line(error: Exception) -> str:
 def _copy(model: keras.Model, config: dict) -> keras.Model:
     copy = type(model).from_config(config)
     copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with constants that it derives from its weights
     return copy
 
 

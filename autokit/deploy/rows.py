@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autokit.deploy.network import one_line
 from autokit.deploy.proof import ExportError
 from autokit.deploy.subject import Subject
 
@@ -88,7 +89,9 @@ def gather(subject: Subject, representative_data: Any, quantization: str | None)
         user = _take(user, _spread(_length(user), _CALIBRATION_ROWS))
         rows = Rows(user, subject.tensors(user), source)
     except (ValueError, TypeError) as error:
-        raise ExportError(f"representative_data does not fit the model: {error}") from error
+        raise ExportError(
+            f"representative_data does not fit the model: {one_line(error)}"
+        ) from error
     least = _MIN_CALIBRATION_ROWS if quantization == "int8" else 1
     if len(rows) < least:
         raise ExportError(

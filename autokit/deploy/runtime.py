@@ -148,7 +148,12 @@ class TFLiteModel:
         if self.metadata.get("rows") is not None:
             from autokit.preprocessing.raw import RawRows
 
-            return RawRows(self.metadata["rows"]).tensors(X, "TFLiteModel")
+            rows = self.metadata["rows"]
+            if not hasattr(X, "columns"):
+                # Where there is no DataFrame there are no names to warn about.
+                columns = [{**column, "name": None} for column in rows.get("columns", ())]
+                rows = {**rows, "columns": columns}
+            return RawRows(rows).tensors(X, "TFLiteModel")
         if isinstance(X, dict):
             given = {identifier(str(name)): value for name, value in X.items()}
         elif len(self._inputs) == 1:
