@@ -241,12 +241,19 @@ def _check_prepared(subject: Subject, network: keras.Model, rows: Rows) -> None:
     """Compare the network that is converted with the user's, before quantisation blurs both."""
     tensors = {name: tf.constant(value) for name, value in rows.tensors.items()}
     got = {k: np.asarray(v) for k, v in subject.whole(network).call(tensors).items()}
-    proof.compare(
-        rows.expected(subject),
-        got,
-        quantization="float16" if is_half_precision(subject.model) else None,
-        is_probability=None if subject.estimator is None else subject.is_classifier,
-    )
+    try:
+        proof.compare(
+            rows.expected(subject),
+            got,
+            quantization="float16",
+            is_probability=None if subject.estimator is None else subject.is_classifier,
+        )
+    except proof.Disagreement as error:
+        raise ExportError(
+            "estimator_or_model: its model, rebuilt from its configuration for conversion, no "
+            "longer answers as before; a layer of its own must give all it needs in get_config and "
+            "its weights, or use quantization=None."
+        ) from error
 
 
 def _calibration(tensors: dict[str, np.ndarray], before: list[Part]) -> list[dict[str, np.ndarray]]:

@@ -11,6 +11,10 @@ class ExportError(ValueError):
     """A model cannot be exported, or its file disagrees with it."""
 
 
+class Disagreement(ExportError):
+    """Outputs differ beyond the tolerance."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """How far a file may be from its model.
@@ -116,7 +120,7 @@ def _compare(expected, got, limits, quantization, is_probability) -> Comparison:
     # One stray row among twenty is not yet evidence.
     one_row = 1.0 - 1.0 / n_rows if limits.rows < 1 else 1.0
     if within < min(limits.rows, one_row) or undisputed < min(limits.agreement, one_row):
-        raise ExportError(
+        raise Disagreement(
             _disagreement(errors.max(), by_row, limits, agreement, quantization, is_probability)
         )
     return Comparison(float(errors.max()), agreement)

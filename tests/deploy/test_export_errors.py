@@ -167,6 +167,27 @@ def test_a_crash_of_the_quantiser_is_an_error(path, plain_model, monkeypatch):
     )
 
 
+def test_a_layer_that_loses_its_state_when_rebuilt(path):
+    @keras.saving.register_keras_serializable("test")
+    class Forgetful(keras.layers.Layer):
+        factor = 1.0
+
+        def call(self, x):
+            return x * self.factor
+
+    layer = Forgetful()
+    layer.factor = 5.0
+    model = keras.Sequential(
+        [keras.Input((3,)), layer, keras.layers.Dense(4, "selu"), keras.layers.Dense(2)]
+    )
+    _refused(
+        "rebuilt from its configuration for conversion, no longer answers as before",
+        model,
+        path,
+        quantization="dynamic",
+    )
+
+
 def test_a_file_that_litert_cannot_run_is_refused(path, plain_model, monkeypatch):
     monkeypatch.setattr(
         "autokit.deploy.export.TFLiteModel.run",
