@@ -22,17 +22,12 @@ def load(options):
         import pandas as pd
 
         frame = pd.read_csv(path)
-        target = "income" if "income" in frame else frame.columns[-1]
-        frame = frame.drop(columns=[c for c in ("split",) if c in frame])
-        if target == "split":
-            target = frame.columns[-1]
-        yield "adult", frame.drop(columns=target), frame[target].astype(str).to_numpy(), 3
+        yield "adult", frame.drop(columns=["income", "split"]), frame["income"].to_numpy(str), 3
 
 
 def main():
     options = record.arguments(__doc__, seeds=3)
     from autokit import KerasClassifier
-    from autokit._backend import keras
     from autokit.layers import mlp
     from autokit.training import clear_programs, seeded
 
@@ -53,7 +48,7 @@ def main():
             with seeded(seed):
                 shape, outputs = rows.shape[1:], len(model.classes_)
                 peer = mlp(shape, outputs, output_activation="softmax", dropout=0.1)
-            peer.compile("adam", keras.losses.SparseCategoricalCrossentropy(), ["accuracy"])
+            peer.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
             with record.measured() as cost:
                 peer.fit(rows, codes, epochs=epochs, verbose=0)
             answers = peer.predict(model.encoder_.encode(X_test), verbose=0).argmax(1)

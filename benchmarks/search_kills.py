@@ -1,8 +1,8 @@
 """Is a finished trial ever lost when the process is killed?
 
 A search with `storage` runs in a process that announces each finished trial on standard output
-after the search was told of it. The process is killed (SIGKILL) at a random moment and started
-again, until all kills are spent; then it runs to its end. Every trial that was ever announced
+after the search was told of it. The process is killed (SIGKILL) at a random moment of the search and
+started again, until all kills are spent; then it runs to its end. Every trial that was ever announced
 must be in the final result, unchanged. `value` is the number of lost trials.
 """
 
@@ -15,7 +15,6 @@ import random
 import signal
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import record
@@ -48,6 +47,7 @@ def search(path, trials, pipe):
         return Announcer(RegularizedEvolution(space, rng), pipe)
 
     X, y = load_iris(return_X_y=True)
+    pipe.send(json.dumps("searching"))
     model = NASClassifier(
         MLPSpace(max_depth=2),
         strategy=strategy,
@@ -62,7 +62,7 @@ def search(path, trials, pipe):
 
 
 def main():
-    options = record.arguments(__doc__, seeds=1, kills=50, trials=120)
+    options = record.arguments(__doc__, seeds=1, kills=50, trials=120, longest=5.0)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["autokit.nas"])
     for seed in range(options.seeds):
@@ -75,13 +75,14 @@ def main():
                 process = context.Process(target=search, args=(path, options.trials, sender))
                 process.start()
                 sender.close()
-                if kills < options.kills:
-                    delay = rng.uniform(0.5, 9.0)
-                    threading.Thread(target=kill_after, args=(process, delay), daemon=True).start()
                 try:
                     while True:
                         message = json.loads(receiver.recv())
-                        if isinstance(message, dict):
+                        if message == "searching":
+                            if kills < options.kills:
+                                delay = rng.uniform(0.1, options.longest)
+                                threading.Timer(delay, kill, args=(process,)).start()
+                        elif isinstance(message, dict):
                             final = message["final"]
                         else:
                             known = announced.setdefault(message[0], message)
@@ -109,9 +110,8 @@ def main():
         print(record.table([line], {"value": 0, "trials": 0, "announced": 0, "seconds": 0}))
 
 
-def kill_after(process, seconds):
-    """Kill the process unless it has ended by then."""
-    time.sleep(seconds)
+def kill(process):
+    """Kill the process unless it has ended."""
     if process.is_alive():
         os.kill(process.pid, signal.SIGKILL)
 

@@ -120,7 +120,8 @@ class Program:
             def finite(i, losses, hits):
                 return (i < stop) & tf.math.is_finite(losses)
 
-            i, losses, hits = tf.while_loop(finite, body, (start, 0.0, 0.0))
+            # every step needs the variables of the one before: nothing can run ahead
+            i, losses, hits = tf.while_loop(finite, body, (start, 0.0, 0.0), parallel_iterations=1)
             return losses, hits, i
 
         number = tf.TensorSpec((), tf.int32)
