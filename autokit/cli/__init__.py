@@ -34,10 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage exits with 2.
     """
     args = parse(argv)
+    # Read once, when TensorFlow and Keras load: so before any command imports them. The process
+    # is ours, and so is its backend, whatever KERAS_BACKEND or keras.json say of other programs.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     if args.debug:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         args.run(args)
         return 0
-    # Read once, when TensorFlow loads: so it must stand here, before any command imports it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with without_native_noise(), warnings.catch_warnings():
         warnings.showwarning = _show_warning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -137,3 +138,18 @@ def test_reader_that_leaves_early_is_no_failure_to_shout_about():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def test_backend_of_other_programs_does_not_matter(tmp_path):
+    # The file does not exist, so nothing is loaded: it is the environment that is looked at.
+    code = (
+        "import os; from autokit.cli import main; main(['info', 'nowhere']);"
+        "print(os.environ['KERAS_BACKEND'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert done.stdout == "tensorflow\n"
