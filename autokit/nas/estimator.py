@@ -214,8 +214,8 @@ _PARAMETERS_DOC = """
     ----------
     space : {"auto", "cnn", "mlp"} or SearchSpace, default="auto"
         Where to look. "auto" is "cnn" for images from 8x8 up and "mlp" for anything else.
-    strategy : {"evolution", "local_search", "random"} or callable, default="evolution"
-        What to try next. A strategy's class, or a function ``(space, rng) -> SearchStrategy``, for
+    strategy : {"evolution", "local_search", "random"} or callable, default="local_search"
+        What to try next. "local_search" makes the most of a hundred trials or fewer. A strategy's class, or a function ``(space, rng) -> SearchStrategy``, for
         example ``functools.partial(RegularizedEvolution, population_size=20)``.
     evaluator : "train" or Evaluator, default="train"
         How a candidate is judged. "train" trains it on a part of the rows; candidates that are
@@ -294,7 +294,7 @@ class NASClassifier(_NASParameters, BaseKerasClassifier):
         self,
         space="auto",
         *,
-        strategy="evolution",
+        strategy="local_search",
         evaluator="train",
         max_trials=None,
         time_budget_s=60.0,
@@ -365,7 +365,7 @@ class NASRegressor(_NASParameters, BaseKerasRegressor):
         self,
         space="auto",
         *,
-        strategy="evolution",
+        strategy="local_search",
         evaluator="train",
         max_trials=None,
         time_budget_s=60.0,

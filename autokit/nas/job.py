@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 STRATEGY_STREAM, REFIT_STREAM = 0, 2
 REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
+WORTHWHILE_SHARE = 0.5  # of the epochs, below which a refit would lose more than it gains
+RECENT_TRIALS = 12  # so many programs are surely still compiled, see `training.programs`
+TINY_BUDGET_S = 5.0  # tracing a network of usual size takes some three seconds
 
 
 @dataclass
@@ -75,7 +78,6 @@ class SearchJob:
             spent = 0.0 if self.storage is None else self.storage.seconds / self.n_jobs
             self.deadline = self.started + self.time_budget_s - spent
         rng = np.random.default_rng(search.derived_seed(self.seed, STRATEGY_STREAM))
-        default = getattr(self.space, "default", None)
         with self._progress() as progress:
             result = search.run(
                 self.space,
@@ -90,8 +92,11 @@ class SearchJob:
                 n_jobs=self.n_jobs,
                 progress=progress,
                 seed=self.seed,
-                start=() if default is None else (default,),
+                start=self._start(),
             )
+            if self.deadline is not None and self.storage is not None and self.storage.evaluations:
+                # what is resumed has to compile anew: the winner may use all of this call's time
+                self.deadline = self.started + self.time_budget_s
             if progress is not None:
                 progress.refit_started()
             trained = self.winner(result)
@@ -99,15 +104,25 @@ class SearchJob:
                 progress.refit_finished()
         return result, trained
 
+    def _start(self) -> tuple:
+        """What is evaluated first: the default, or the smallest if there is hardly any time."""
+        is_tiny = self.time_budget_s is not None and self.time_budget_s < TINY_BUDGET_S
+        first = getattr(self.space, "smallest" if is_tiny else "default", None)
+        return () if first is None else (first,)
+
     def reserve(self, evaluations) -> float:
         """Seconds that the refit of the best so far would take."""
-        return REFIT_MARGIN * self.refit_seconds(best_of(evaluations)) if self.refit else 0.0
+        if not self.refit:
+            return 0.0
+        best = best_of(evaluations)
+        is_compiled = len(evaluations) - best.number < RECENT_TRIALS
+        setup = 0.0 if is_compiled else best.setup_seconds
+        return REFIT_MARGIN * (setup + self.schedule.epochs * self._epoch_seconds(best))
 
-    def refit_seconds(self, evaluation: Evaluation) -> float:
-        """Estimate from the speed of the architecture's own trial."""
+    def _epoch_seconds(self, evaluation: Evaluation) -> float:
+        """Seconds of an epoch of the refit, by the speed of the architecture's own trial."""
         training = evaluation.seconds - evaluation.setup_seconds
-        epochs = self.schedule.epochs / max(1, evaluation.epochs)
-        return evaluation.setup_seconds + training * epochs * self._growth
+        return training / max(1, evaluation.epochs) * self._growth
 
     def hopeless(self, clock: list[float]) -> bool:
         """Whether a running trial leaves no time to refit what it trains.
@@ -120,9 +135,8 @@ class SearchJob:
         if len(clock) < 3:  # the first epoch also traces
             return False
         per_epoch = (clock[-1] - clock[1]) / (len(clock) - 2)
-        setup = max(0.0, clock[1] - clock[0] - per_epoch)
         to_do = self.schedule.epochs - (len(clock) - 1)
-        refit = setup + self.schedule.epochs * per_epoch * self._growth
+        refit = self.schedule.epochs * per_epoch * self._growth
         return clock[-1] + to_do * per_epoch + REFIT_MARGIN * refit > self.deadline
 
     @property
@@ -134,28 +148,35 @@ class SearchJob:
         """The best architecture trained on all rows, or as its trial left it."""
         best = result.best
         kept = best.architecture in self.trainer.kept
-        if self.refit and result.stopped != "interrupted" and self._affords(best, kept):
+        epochs = self._refit_epochs(best, kept)
+        if self.refit and result.stopped != "interrupted" and epochs > 0:
             try:
-                refitted = self._refit(best)
+                refitted = self._refit(best, epochs)
                 if not kept or refitted.result.stopped != "deadline":
                     return refitted
             except (TrainingDiverged, KeyboardInterrupt) as error:
                 if not kept:
                     raise
                 logger.warning("the refit ended early (%r): the trial's own weights stay", error)
-        restored = self.trainer.restore(
-            best.architecture, search.trial_seed(self.seed, best.number)
-        )
+        seed = search.trial_seed(self.seed, best.number)
+        restored = self.trainer.restore(best.architecture, seed)
         return restored if restored is not None else self._repeat(best)
 
-    def _affords(self, best, kept: bool) -> bool:
-        if self.deadline is None or not kept:
-            return True
-        return self.deadline - time.monotonic() >= self.refit_seconds(best)
+    def _refit_epochs(self, best, kept: bool) -> int:
+        """All epochs, or as many as there is time for, or 0 where that is too few to be worth it.
 
-    def _refit(self, best) -> TrainedModel:
+        With fewer epochs the learning rate falls faster, so that the training is a whole one.
+        """
+        epochs = self.schedule.epochs
+        if self.deadline is None or not kept:
+            return epochs
+        left = (self.deadline - time.monotonic()) / REFIT_MARGIN
+        affordable = int(left / max(1e-9, self._epoch_seconds(best)))
+        return 0 if affordable < WORTHWHILE_SHARE * epochs else min(epochs, affordable)
+
+    def _refit(self, best, epochs: int) -> TrainedModel:
         seed = search.derived_seed(self.seed, REFIT_STREAM)
-        budget = Budget(self.schedule.epochs, self.deadline, seed=seed)
+        budget = Budget(epochs, self.deadline, seed=seed)
         return self.trainer.train(best.architecture, self.data, None, budget)
 
     def _repeat(self, best) -> TrainedModel:

@@ -105,7 +105,8 @@ class Evaluation:
 class SearchSpace(Protocol):
     """A set of architectures.
 
-    A space may have the attribute ``default``, the architecture a search starts from, and the
+    A space may have the attributes ``default``, the architecture a search starts from, and
+    ``smallest``, what it starts from if it has a few seconds only, and the
     method ``check_input(input_shape)``, which raises ValueError for rows that it cannot take.
     """
 

@@ -98,10 +98,10 @@ class SpaceContract:
         assert all(np.issubdtype(c.dtype, np.floating) and np.isfinite(c).all() for c in codes)
         assert len({c.tobytes() for c in codes}) == len(samples)
 
-    def test_the_default_is_an_architecture_of_the_space(self):
+    def test_where_a_search_starts_is_in_the_space(self):
         space = self.make_space()
-        default = getattr(space, "default", None)
-        assert default is None or self.is_member(space, default)
+        for start in (getattr(space, "default", None), getattr(space, "smallest", None)):
+            assert start is None or self.is_member(space, start)
 
     def test_models_have_the_asked_shape_and_give_probabilities(self):
         space = self.make_space()

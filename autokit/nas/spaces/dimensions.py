@@ -12,6 +12,7 @@ class Dimension(Protocol):
     """One decision of an architecture."""
 
     n_codes: int
+    smallest: Any
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw a value."""
@@ -46,6 +47,11 @@ class Choice:
     def n_codes(self) -> int:
         """Length of the code."""
         return len(self.values)
+
+    @property
+    def smallest(self):
+        """The first value."""
+        return self.values[0]
 
     def sample(self, rng):
         """Draw uniformly."""
@@ -103,6 +109,11 @@ class Choices:
     def n_codes(self) -> int:
         """Length of the code: a block of ``len(values)`` for each possible element."""
         return self.max_length * len(self.values)
+
+    @property
+    def smallest(self):
+        """The fewest elements, each the first value."""
+        return self.values[:1] * self.min_length
 
     def sample(self, rng):
         """Draw the length, then the elements, uniformly."""

@@ -34,6 +34,11 @@ class ProductSpace:
             **{n: d.nearest(getattr(self.reference, n)) for n, d in self.dimensions.items()}
         )
 
+    @property
+    def smallest(self) -> Any:
+        """What a search of a few seconds starts from: every decision's first value."""
+        return self.architecture_type(**{n: d.smallest for n, d in self.dimensions.items()})
+
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw every decision independently."""
         return self.architecture_type(**{n: d.sample(rng) for n, d in self.dimensions.items()})
