@@ -6,18 +6,26 @@ import os
 import sys
 
 
+_WRONG_BACKEND = (
+    "autokit runs on Keras' TensorFlow backend, but {!r} is active; set the environment variable "
+    "KERAS_BACKEND=tensorflow before Keras is first imported."
+)
+
+
 def _require_tensorflow_backend() -> None:
     if "keras" not in sys.modules:
-        # KERAS_BACKEND, or the user's keras.json, may name another one: say so before it loads.
+        # without it, the user's keras.json decides
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras
-
+    try:
+        import keras
+    except ImportError as error:
+        wanted = os.environ["KERAS_BACKEND"]
+        if wanted == "tensorflow":
+            raise
+        raise ImportError(_WRONG_BACKEND.format(wanted)) from error
     active = keras.backend.backend()
     if active != "tensorflow":
-        raise ImportError(
-            f"autokit runs on Keras' TensorFlow backend, but {active!r} is active; set the "
-            "environment variable KERAS_BACKEND=tensorflow before Keras is first imported."
-        )
+        raise ImportError(_WRONG_BACKEND.format(active))
 
 
 _require_tensorflow_backend()

@@ -1,9 +1,9 @@
 """Is a finished trial ever lost when the process is killed?
 
-A search with `storage` runs in a process that announces each finished trial on standard output
-after the search was told of it. The process is killed (SIGKILL) at a random moment of the search and
-started again, until all kills are spent; then it runs to its end. Every trial that was ever announced
-must be in the final result, unchanged. `value` is the number of lost trials.
+A search with `storage` runs in a process that announces each finished trial through a pipe once
+the search was told of it. The process is killed (SIGKILL) at a random moment of the search and
+started again, until all kills are spent; then it runs to its end. Every trial that was ever
+announced must be in the final result, unchanged. `value` is the number of lost trials.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def search(path, trials, pipe):
 def main():
     options = record.arguments(__doc__, seeds=1, kills=50, trials=120, longest=5.0)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["autokit.nas"])
+    context.set_forkserver_preload(["autokit.nas.estimator"])
     for seed in range(options.seeds):
         rng = random.Random(seed)
         announced, final, kills = {}, None, 0
