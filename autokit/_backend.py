@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-
 _WRONG_BACKEND = (
     "autokit runs on Keras' TensorFlow backend, but {!r} is active; set the environment variable "
     "KERAS_BACKEND=tensorflow before Keras is first imported."

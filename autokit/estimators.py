@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Self
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from autokit import layers
 from autokit._backend import keras
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
+from autokit.layers import default_model
 from autokit.training import Batch, FitConfig, class_weights, fit, seeded, split
 from autokit.training.objectives import make_loss
 from autokit.training.progress import EpochProgress
@@ -23,32 +23,6 @@ _OPTIMIZERS = {
     for name, value in vars(keras.optimizers).items()
     if isinstance(value, type) and name not in ("Optimizer", "LossScaleOptimizer")
 }
-
-
-def default_model(kind: str, input_shape, n_outputs: int, output_activation: str) -> keras.Model:
-    """A sensible network for the input.
-
-    Parameters
-    ----------
-    kind : {"table", "image", "sequence", "array"}
-        As the encoders say.
-    input_shape : tuple of int
-        Of one encoded row.
-    n_outputs : int
-    output_activation : {"softmax", "linear"}
-
-    Returns
-    -------
-    keras.Model
-        A two-layer perceptron with dropout for tables, a small residual network for images from
-        8 x 8, a convolutional one for sequences, a perceptron for anything else.
-    """
-    small = kind == "image" and min(input_shape[:2]) < 8
-    builder = {"image": layers.cnn, "sequence": layers.sequence}.get(kind, layers.mlp)
-    options: dict[str, Any] = {"output_activation": output_activation}
-    if small or builder is layers.mlp:
-        builder, options["dropout"] = layers.mlp, 0.1
-    return builder(input_shape, n_outputs, **options)
 
 
 class _KerasParameters:

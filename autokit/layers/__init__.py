@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autokit.layers.defaults import default_model
 from autokit.layers.networks import cnn, mlp, sequence
 
-__all__ = ["cnn", "mlp", "sequence"]
+__all__ = ["cnn", "default_model", "mlp", "sequence"]
