@@ -215,8 +215,9 @@ _PARAMETERS_DOC = """
     space : {"auto", "cnn", "mlp"} or SearchSpace, default="auto"
         Where to look. "auto" is "cnn" for images from 8x8 up and "mlp" for anything else.
     strategy : {"evolution", "local_search", "random"} or callable, default="local_search"
-        What to try next. "local_search" makes the most of a hundred trials or fewer. A strategy's class, or a function ``(space, rng) -> SearchStrategy``, for
-        example ``functools.partial(RegularizedEvolution, population_size=20)``.
+        What to try next. "local_search" makes the most of a hundred trials or fewer. A
+        strategy's class, or a function ``(space, rng) -> SearchStrategy``, for example
+        ``functools.partial(RegularizedEvolution, population_size=20)``.
     evaluator : "train" or Evaluator, default="train"
         How a candidate is judged. "train" trains it on a part of the rows; candidates that are
         behind at a ninth or a third of the epochs stop there (`SuccessiveHalving`).
