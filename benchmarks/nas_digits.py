@@ -37,7 +37,7 @@ class Hyperband:
             model.add(keras.layers.Dense(10, activation="softmax"))
             rate = hp.Choice("learning_rate", [1e-3, 3e-3, 1e-2])
             model.compile(
-                keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"]
+                keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
             )
             return model
 
