@@ -48,6 +48,39 @@ class _NASParameters:
     best_architecture_: Any
     search_result_: SearchResult
 
+    def __init__(
+        self,
+        space="auto",
+        *,
+        strategy="local_search",
+        evaluator="train",
+        max_trials=None,
+        time_budget_s=60.0,
+        epochs="auto",
+        batch_size=64,
+        learning_rate=3e-3,
+        validation_fraction=0.2,
+        refit=True,
+        storage=None,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.space = space
+        self.strategy = strategy
+        self.evaluator = evaluator
+        self.max_trials = max_trials
+        self.time_budget_s = time_budget_s
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.refit = refit
+        self.storage = storage
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
     def fit(self, X, y, sample_weight=None) -> Self:
         """Search an architecture for rows `X` and targets `y`, and train it.
 
@@ -291,39 +324,6 @@ class NASClassifier(_NASParameters, BaseKerasClassifier):
     _loss = "sparse_categorical_crossentropy"
     _stratifies = True
 
-    def __init__(
-        self,
-        space="auto",
-        *,
-        strategy="local_search",
-        evaluator="train",
-        max_trials=None,
-        time_budget_s=60.0,
-        epochs="auto",
-        batch_size=64,
-        learning_rate=3e-3,
-        validation_fraction=0.2,
-        refit=True,
-        storage=None,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.space = space
-        self.strategy = strategy
-        self.evaluator = evaluator
-        self.max_trials = max_trials
-        self.time_budget_s = time_budget_s
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.validation_fraction = validation_fraction
-        self.refit = refit
-        self.storage = storage
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
-
     def _train(self, data):
         super()._train(data)
         self.output_activation_ = None
@@ -361,39 +361,6 @@ class NASRegressor(_NASParameters, BaseKerasRegressor):
     _output_activation = "linear"
     _loss = "mean_squared_error"
     _stratifies = False
-
-    def __init__(
-        self,
-        space="auto",
-        *,
-        strategy="local_search",
-        evaluator="train",
-        max_trials=None,
-        time_budget_s=60.0,
-        epochs="auto",
-        batch_size=64,
-        learning_rate=3e-3,
-        validation_fraction=0.2,
-        refit=True,
-        storage=None,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.space = space
-        self.strategy = strategy
-        self.evaluator = evaluator
-        self.max_trials = max_trials
-        self.time_budget_s = time_budget_s
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.validation_fraction = validation_fraction
-        self.refit = refit
-        self.storage = storage
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _n_outputs(self, data):
         return data.y.shape[1]
