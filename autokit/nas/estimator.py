@@ -22,7 +22,7 @@ from autokit.nas.storage import SearchStorage, check_writable
 from autokit.nas.strategies import STRATEGIES
 from autokit.training import Batch, split
 
-AUTO_STEPS, AUTO_EPOCHS = 300, (15, 60)
+AUTO_STEPS, AUTO_EPOCHS = 300, (15, 100)
 
 
 class _NASParameters:
@@ -260,7 +260,7 @@ _PARAMETERS_DOC = """
     time_budget_s : float or None, default=60.0
         Seconds for the whole of `fit`, the refit included; None is no clock.
     epochs : int or "auto", default="auto"
-        Of a full training. "auto" aims at 300 steps: 15 epochs for large data, 60 for
+        Of a full training. "auto" makes at least 300 steps: 15 epochs for large data, 100 for
         tiny.
     batch_size : int, default=64
     learning_rate : float, default=0.003
