@@ -17,6 +17,14 @@ from sklearn.datasets import load_digits
 ROUNDS, CALLS = 30, 20
 
 
+def bare_forward(model, rows):
+    """The least that answers rows: a traced forward, called without any signature matching."""
+    from autokit._backend import tf
+
+    forward = tf.function(lambda x: model(x, training=False), autograph=False)
+    return forward.get_concrete_function(tf.TensorSpec((None, *rows.shape[1:]), rows.dtype))
+
+
 def main():
     options = record.arguments(__doc__, seeds=3)
     from autokit import KerasClassifier
@@ -29,9 +37,7 @@ def main():
             model = KerasClassifier(epochs=2, random_state=seed).fit(X, digits.target)
             keras_model, row = model.model_, X[:1].astype("float32")
             encoded = tf.constant(model.encoder_.encode(row))
-            specification = tf.TensorSpec((None, *encoded.shape[1:]), encoded.dtype)
-            bare = tf.function(lambda x, m=keras_model: m(x, training=False), autograph=False)
-            bare = bare.get_concrete_function(specification)
+            bare = bare_forward(keras_model, encoded)
             calls = {
                 "bare compiled forward": lambda f=bare, e=encoded: f(e).numpy(),
                 "autokit predict": lambda m=model, r=row: m.predict(r),
