@@ -41,6 +41,11 @@ _HOLDS_OUT = (
     "may be on both sides"
 )
 
+_ONE_ROW = (
+    "TensorFlow multiplies a single row by another kernel than several: float32 outputs differ in "
+    "the last bits, the check allows 1e-7; answering one row as two would double its latency"
+)
+
 
 def tiny(name: str, **parameters):
     """An unfitted public estimator with its tiny settings, changed by `parameters`."""
@@ -58,7 +63,12 @@ def tiny_estimators() -> list:
 
 def expected_failures(estimator) -> dict[str, str]:
     """scikit-learn checks that cannot hold for an estimator, each with its reason."""
-    searches = type(estimator).__name__.startswith("NAS")
-    return {
-        "check_sample_weight_equivalence_on_dense_data": _HOLDS_OUT if searches else _MINI_BATCHES
+    name = type(estimator).__name__
+    failures = {
+        "check_sample_weight_equivalence_on_dense_data": (
+            _HOLDS_OUT if name.startswith("NAS") else _MINI_BATCHES
+        )
     }
+    if name.endswith("Regressor"):
+        failures["check_methods_subset_invariance"] = _ONE_ROW
+    return failures

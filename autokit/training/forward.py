@@ -33,10 +33,6 @@ class Forward:
         """Outputs of shape (n_rows, ...) for encoded rows of shape (n_rows, ...)."""
         if self._compiled is None:
             self._compiled = self._trace(rows)
-        if len(rows) == 1 and rows.ndim == 2:
-            # a matrix product of one row takes another path, whose last bit may differ: answered
-            # as the first of two, a row's prediction does not depend on the rows beside it
-            return self._compiled(tf.constant(np.concatenate([rows, rows]))).numpy()[:1]
         if len(rows) <= CHUNK_ROWS:
             return self._compiled(tf.constant(rows)).numpy()
         parts = [
