@@ -13,6 +13,7 @@ import numpy as np
 from autokit._backend import keras
 from autokit.nas.protocols import Budget, Evaluation
 from autokit.training import Batch, FitConfig, FitResult, TrainingDiverged, fit, seeded
+from autokit.training.state import assign
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,7 @@ class TrainEvaluator:
         if result is None:
             return None
         model = self.build(architecture, seed)
-        for variable, value in zip(model.variables, result.weights, strict=True):
-            variable.assign(value)
+        assign(model.variables, result.weights)
         return TrainedModel(model, result)
 
     def _keep(self, evaluation, result) -> None:
