@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from autokit._backend import keras, tf
 from autokit.preprocessing import ClassLabels, RegressionTarget, check_lengths, make_encoder
-from autokit.training import Batch, Forward
+from autokit.training import Batch, Constraints, Forward, Held
 from autokit.training.state import assign, is_statistic, values_of
 
 
@@ -38,9 +38,14 @@ class KerasEstimator(BaseEstimator):
     n_features_in_ : int
     feature_names_in_ : np.ndarray of str
         Only if X had column names.
+    held_ : Held
+        Only after compression: zeros and shared weights that further training keeps.
+    compression_report_ : CompressionReport
+        Only after compression, see `autokit.compression`.
     """
 
     _parameter_constraints: dict = {}
+    compression: Any = None
 
     model_: keras.Model
     history_: dict[str, list[float]]
@@ -71,12 +76,25 @@ class KerasEstimator(BaseEstimator):
             The loss stopped being finite.
         """
         self._validate_params()
-        self._train(self._encode_new(X, y, sample_weight))
+        for name in ("held_", "compression_report_"):
+            self.__dict__.pop(name, None)
+        data = self._encode_new(X, y, sample_weight)
+        self._train(data)
+        if self.compression is not None:
+            self.compression.apply(self, data)
         self._forward = Forward(self.model_, self._finish())
         return self
 
     def _train(self, data: Batch) -> None:
         raise NotImplementedError(f"{type(self).__name__} must implement _train")
+
+    def training_loss(self) -> keras.losses.Loss:
+        """The loss that further training of `model_` minimises."""
+        raise NotImplementedError
+
+    def _constraints(self) -> Constraints | None:
+        held: Held | None = getattr(self, "held_", None)
+        return None if held is None else held.constraints()
 
     def _encode_new(self, X, y, sample_weight, classes=None) -> Batch:
         """Learn the encodings and return the encoded training rows."""
@@ -214,6 +232,14 @@ class BaseKerasClassifier(ClassifierMixin, KerasEstimator):
         """Class probabilities, float32 of shape (n_samples, n_classes), as in ``classes_``."""
         return self._outputs(X)
 
+    def training_loss(self) -> keras.losses.Loss:
+        is_binary = self.model_.output_shape[-1] == 1
+        losses = keras.losses
+        kind = losses.BinaryCrossentropy if is_binary else losses.SparseCategoricalCrossentropy
+        return kind(from_logits=getattr(self, "output_activation_", None) is not None)
+
+    training_loss.__doc__ = KerasEstimator.training_loss.__doc__
+
     def _encode_new_target(self, y, classes) -> np.ndarray:
         self.target_ = ClassLabels().fit(y if classes is None else classes, type(self).__name__)
         self.classes_ = self.target_.classes_
@@ -242,6 +268,11 @@ class BaseKerasRegressor(RegressorMixin, KerasEstimator):
 
     def _finish(self) -> Any:
         return None  # decoded in NumPy's float64: targets may have large offsets
+
+    def training_loss(self) -> keras.losses.Loss:
+        return keras.losses.MeanSquaredError()
+
+    training_loss.__doc__ = KerasEstimator.training_loss.__doc__
 
     def _encode_new_target(self, y, classes) -> np.ndarray:
         self.target_ = RegressionTarget(self._standardizes()).fit(y, type(self).__name__)

@@ -6,11 +6,11 @@ import dataclasses
 from numbers import Integral, Real
 from typing import Self
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit._backend import keras
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
-from autokit.layers import default_model
+from autokit.layers import copied, default_model
 from autokit.training import Batch, FitConfig, class_weights, fit, seeded, split
 from autokit.training.objectives import make_loss
 from autokit.training.progress import EpochProgress
@@ -42,6 +42,7 @@ class _KerasParameters:
         "validation_fraction": [None, Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
         "callbacks": [None, list, tuple, keras.callbacks.Callback],
+        "compression": [None, HasMethods(["apply"])],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -90,7 +91,9 @@ class _KerasParameters:
                 kind = self.encoder_.kind_
                 model = default_model(kind, shape, n_outputs, self._default_activation)
             elif isinstance(self.model, keras.Model):
-                model = _copy(self.model, shape)
+                if not self.model.built:
+                    self.model.build((None, *shape))
+                model = copied(self.model)
             else:
                 model = self.model(shape, n_outputs)
                 if not isinstance(model, keras.Model):
@@ -129,9 +132,13 @@ class _KerasParameters:
             batch_size=int(self.batch_size),
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
-            loss=self._loss(),
+            loss=self.training_loss(),
             early_stopping=int(patience) if patience else None,
         )
+
+    def training_loss(self) -> keras.losses.Loss:
+        """The loss that further training of `model_` minimises."""
+        return super().training_loss() if self.loss is None else make_loss(self.loss)
 
     def _learn(self, data: Batch, config: FitConfig, seed: int, whole: bool = False) -> None:
         fraction = self.validation_fraction
@@ -151,6 +158,7 @@ class _KerasParameters:
             seed=seed,
             callbacks=[*callbacks, *progress],
             optimizer_state=getattr(self, "_optimizer_state", None) if whole else None,
+            constraints=self._constraints(),
         )
         self._optimizer_state = result.optimizer_state
         if not whole:
@@ -188,6 +196,9 @@ _PARAMETERS_DOC = """
         Epochs of patience (True is 10) without a better validation loss; the best epoch's weights
         are restored.{extra}
     callbacks : keras.callbacks.Callback, list of them or None, default=None
+    compression : method of autokit.compression or None, default=None
+        Compresses the trained network as the last step of `fit`, for example
+        ``autokit.compression.Prune(sparsity=0.8)``.
     random_state : int, RandomState or None, default=None
         Seeds weights, dropout, splits and the order of rows.
     verbose : int, default=0
@@ -250,6 +261,7 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
         early_stopping=False,
         class_weight=None,
         callbacks=None,
+        compression=None,
         random_state=None,
         verbose=0,
     ):
@@ -263,6 +275,7 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
         self.early_stopping = early_stopping
         self.class_weight = class_weight
         self.callbacks = callbacks
+        self.compression = compression
         self.random_state = random_state
         self.verbose = verbose
 
@@ -293,14 +306,6 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
         model = super()._build(data, seed)
         self.output_activation_ = _missing_activation(model, self.loss)
         return model
-
-    def _loss(self):
-        if self.loss is not None:
-            return make_loss(self.loss)
-        binary = self.model_.output_shape[-1] == 1
-        losses = keras.losses
-        kind = losses.BinaryCrossentropy if binary else losses.SparseCategoricalCrossentropy
-        return kind(from_logits=self.output_activation_ is not None)
 
     def _weighted(self, data):
         weight = class_weights(self.class_weight, data.y, self.classes_)
@@ -350,6 +355,7 @@ class KerasRegressor(_KerasParameters, BaseKerasRegressor):
         validation_fraction=None,
         early_stopping=False,
         callbacks=None,
+        compression=None,
         random_state=None,
         verbose=0,
     ):
@@ -362,24 +368,12 @@ class KerasRegressor(_KerasParameters, BaseKerasRegressor):
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.callbacks = callbacks
+        self.compression = compression
         self.random_state = random_state
         self.verbose = verbose
 
     def _n_outputs(self, data):
         return data.y.shape[1]
-
-    def _loss(self):
-        return make_loss("mean_squared_error" if self.loss is None else self.loss)
-
-
-def _copy(model: keras.Model, shape) -> keras.Model:
-    if not model.built:
-        model.build((None, *shape))
-    copy = model.__class__.from_config(model.get_config())
-    if not copy.built:
-        copy.build((None, *shape))
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _missing_activation(model: keras.Model, loss) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from autokit.layers.copies import copied
 from autokit.layers.defaults import default_model
 from autokit.layers.networks import cnn, mlp, sequence
 
-__all__ = ["cnn", "default_model", "mlp", "sequence"]
+__all__ = ["cnn", "copied", "default_model", "mlp", "sequence"]

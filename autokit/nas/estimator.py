@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 from joblib import effective_n_jobs
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
 from autokit.nas.evaluators import EVALUATORS, Task, TrainEvaluator
@@ -41,6 +41,7 @@ class _NASParameters:
         "refit": ["boolean"],
         "storage": "no_validation",
         "n_jobs": [None, Integral],
+        "compression": [None, HasMethods(["apply"])],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -63,6 +64,7 @@ class _NASParameters:
         refit=True,
         storage=None,
         n_jobs=None,
+        compression=None,
         random_state=None,
         verbose=0,
     ):
@@ -78,6 +80,7 @@ class _NASParameters:
         self.refit = refit
         self.storage = storage
         self.n_jobs = n_jobs
+        self.compression = compression
         self.random_state = random_state
         self.verbose = verbose
 
@@ -276,6 +279,8 @@ _PARAMETERS_DOC = """
         `max_trials` or `time_budget_s` continue a search that was complete.
     n_jobs : int or None, default=None
         Candidates trained at the same time, in threads; -1 is one per processor.
+    compression : method of autokit.compression or None, default=None
+        Compresses the found network as the last step of `fit`, outside the time budget.
     random_state : int, RandomState or None, default=None
     verbose : int, default=0
         1 shows the search live: trial, incumbent's score, budget left, share of pruned trials.

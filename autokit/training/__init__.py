@@ -1,6 +1,7 @@
 """The algebra of training: the only home of training loops."""
 
 from autokit.training.batches import Batch, class_weights, split
+from autokit.training.constraints import Constraints, Held, Projection
 from autokit.training.fit_loop import FitConfig, FitResult, TrainingDiverged, cosine, fit
 from autokit.training.forward import Forward, predict
 from autokit.training.gradients import hessian_vector_product, value_and_gradient
@@ -28,9 +29,10 @@ from autokit.training.updates import (
 )
 
 __all__ = [
-    "Batch", "FitConfig", "FitResult", "Forward", "LocalResult", "ModelState", "Objective",
-    "Step", "TensorBatch", "TrainingDiverged", "UpdateRule", "adagrad", "adam", "apply_changes",
-    "class_weights", "clear_programs", "cosine", "distillation", "fed_adam", "fed_yogi", "fit",
-    "hessian_vector_product", "local_sgd", "predict", "quadratic_penalty", "restore", "seeded",
-    "sgd", "snapshot", "split", "task_objective", "value_and_gradient", "weighted_mean",
+    "Batch", "Constraints", "FitConfig", "FitResult", "Forward", "Held", "LocalResult",
+    "ModelState", "Objective", "Projection", "Step", "TensorBatch", "TrainingDiverged",
+    "UpdateRule", "adagrad", "adam", "apply_changes", "class_weights", "clear_programs", "cosine",
+    "distillation", "fed_adam", "fed_yogi", "fit", "hessian_vector_product", "local_sgd",
+    "predict", "quadratic_penalty", "restore", "seeded", "sgd", "snapshot", "split",
+    "task_objective", "value_and_gradient", "weighted_mean",
 ]  # fmt: skip

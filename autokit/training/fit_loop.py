@@ -12,6 +12,7 @@ import numpy as np
 
 from autokit._backend import keras, tf
 from autokit.training.batches import DEVICE_BYTES, Batch, chunks
+from autokit.training.constraints import Constraints
 from autokit.training.objectives import TensorBatch, make_loss
 from autokit.training.programs import Program, borrowed
 from autokit.training.state import assign
@@ -95,6 +96,7 @@ def fit(
     deadline: float | None = None,
     on_epoch: Callable[[int, dict], bool] | None = None,
     optimizer_state: list[np.ndarray] | None = None,
+    constraints: Constraints | None = None,
 ) -> FitResult:
     """Train a model and write the result into it.
 
@@ -115,6 +117,8 @@ def fit(
         ``(epoch, logs) -> bool``, epochs counted from 1; True stops.
     optimizer_state : list of np.ndarray or None
         From an earlier result, to continue it.
+    constraints : Constraints or None
+        Structures that variables are brought back to after each step.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def fit(
     started = time.monotonic()
     loss = make_loss(config.loss)
     optimizer = make_optimizer(config)
-    with borrowed(model, optimizer, loss, optimizer_state) as program:
+    with borrowed(model, optimizer, loss, optimizer_state, constraints) as program:
         run = _Run(program, train, validation, config, seed, deadline, on_epoch)
         result = run.execute(callbacks)
         result.optimizer_state = program.optimizer_state()

@@ -37,14 +37,17 @@ class Program:
         The variables that are trained; the program owns them while it is borrowed.
     optimizer : keras.optimizers.Optimizer
     loss : keras.losses.Loss
+    constraints : Constraints, default=None
+        What variables are brought back to after each step.
     """
 
-    def __init__(self, model, optimizer, loss):
+    def __init__(self, model, optimizer, loss, constraints=None):
         if "float16" in {layer.compute_dtype for layer in _leaves(model)}:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.model, self.optimizer, self.loss = model, optimizer, loss
         model.compile(optimizer=optimizer, loss=loss)  # callbacks look for model.optimizer
         optimizer.build(model.trainable_variables)
+        self.attached = None if constraints is None else constraints.attach(model)
         self._fresh_optimizer = values_of(optimizer.variables)
         self._compiled: dict = {}
 
@@ -52,6 +55,8 @@ class Program:
         """Start from these weights, and a fresh or a given optimizer state."""
         self.model.stop_training = False
         assign(self.model.variables, weights)
+        if self.attached is not None:
+            self.attached.begin()
         if self.optimizer.variables:
             assign(self.optimizer.variables, optimizer_state or self._fresh_optimizer)
         if isinstance(learning_rate, float):
@@ -153,7 +158,7 @@ class Program:
 
 
 @contextmanager
-def borrowed(model, optimizer, loss, optimizer_state=None) -> Iterator[Program]:
+def borrowed(model, optimizer, loss, optimizer_state=None, constraints=None) -> Iterator[Program]:
     """A program for `model`, loaded with its weights and given back at the end.
 
     Parameters
@@ -165,12 +170,18 @@ def borrowed(model, optimizer, loss, optimizer_state=None) -> Iterator[Program]:
     optimizer : keras.optimizers.Optimizer
         Copied.
     loss : keras.losses.Loss
+    optimizer_state : list of np.ndarray, default=None
+        To go on from; a fresh one otherwise.
+    constraints : Constraints, default=None
+        What variables are brought back to after each step.
     """
     key = _key(model, optimizer, loss)
+    if key is not None and constraints is not None:
+        key += constraints.key
     program = _pool.take(key)
     if program is None:
         copy = model if key is None else model.__class__.from_config(model.get_config())
-        program = Program(copy, _copy_optimizer(optimizer), loss)
+        program = Program(copy, _copy_optimizer(optimizer), loss, constraints)
     weights = values_of(model.variables)
     fixed = None if _is_schedule(optimizer) else float(optimizer.learning_rate)
     try:
@@ -184,6 +195,8 @@ def borrowed(model, optimizer, loss, optimizer_state=None) -> Iterator[Program]:
         if key is not None:
             program.model.stop_training = False
             _pool.give_back(key, program)
+        elif program.attached is not None:
+            program.attached.detach()
 
 
 class _Pool:

@@ -1,0 +1,28 @@
+"""Fitted estimators and Keras models made smaller, with the cost in accuracy told.
+
+Every method is a class whose parameters can be searched, to be passed as an estimator's
+``compression=``, and a verb of the same parameters that compresses a fitted estimator.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_PUBLIC = {
+    "CompressionReport": "report",
+    "CompressionWarning": "method",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'autokit.compression' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"autokit.compression.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
