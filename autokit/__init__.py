@@ -17,6 +17,7 @@ _PUBLIC = {
     "NASClassifier": "nas",
     "NASRegressor": "nas",
     "TFLiteModel": "deploy",
+    "compare_exports": "deploy",
     "export_tflite": "deploy",
     "load": "persistence",
     "save": "persistence",

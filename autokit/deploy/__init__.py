@@ -8,13 +8,16 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
+    "ExportComparison": "compare",
     "ExportError": "proof",
     "ExportReport": "export",
+    "ExportRow": "compare",
     "LatencyReport": "latency",
     "Spread": "latency",
     "TFLiteModel": "runtime",
     "Tolerance": "proof",
     "benchmark": "latency",
+    "compare_exports": "compare",
     "export_tflite": "export",
 }
 

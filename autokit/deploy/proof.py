@@ -102,7 +102,7 @@ def _compare(expected, got, limits, quantization, is_probability) -> Comparison:
     got = np.asarray(got, np.float64)
     _check_finite(expected, got)
     if is_probability is None:
-        is_probability = _are_probabilities(expected)
+        is_probability = are_probabilities(expected)
     n_rows = len(expected)
     expected, got = expected.reshape(n_rows, -1), got.reshape(n_rows, -1)
     errors = np.abs(expected - got)
@@ -126,7 +126,8 @@ def _compare(expected, got, limits, quantization, is_probability) -> Comparison:
     return Comparison(float(errors.max()), agreement)
 
 
-def _are_probabilities(values: np.ndarray) -> bool:
+def are_probabilities(values: np.ndarray) -> bool:
+    """Whether each row holds two or more shares of one whole."""
     if values.ndim != 2 or values.shape[1] < 2:
         return False
     return bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=1e-3))
