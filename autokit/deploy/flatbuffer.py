@@ -105,8 +105,8 @@ def join(parts: Sequence[bytes]) -> bytes:
     Parameters
     ----------
     parts : sequence of bytes
-        .tflite files with one signature each. Every input of a part after the first carries
-        the name of an output of the part before it.
+        .tflite files with one signature each. An input that carries the name of an output of
+        the part before is that output; any other becomes an input of the whole.
 
     Returns
     -------
@@ -116,6 +116,36 @@ def join(parts: Sequence[bytes]) -> bytes:
     whole, *rest = [parse(part) for part in parts]
     for part in rest:
         _append(whole, part)
+    return serialize(whole)
+
+
+def bundle(files: dict[str, bytes]) -> bytes:
+    """Put graphs beside each other into one file, a signature for each.
+
+    Parameters
+    ----------
+    files : dict of str to bytes
+        .tflite files with one signature each, by the signature's name in the whole. What a
+        runtime without signatures runs is the first.
+
+    Returns
+    -------
+    bytes
+        One file; :func:`slim` makes the graphs share equal weights.
+    """
+    whole: schema.ModelT | None = None
+    for key, data in files.items():
+        part = parse(data)
+        part.signatureDefs[0].signatureKey = key
+        if whole is None:
+            whole = part
+            continue
+        _shift_indices(part, whole, len(whole.subgraphs))
+        part.signatureDefs[0].subgraphIndex = len(whole.subgraphs)
+        whole.signatureDefs = [*whole.signatureDefs, part.signatureDefs[0]]
+        whole.operatorCodes = [*(whole.operatorCodes or []), *(part.operatorCodes or [])]
+        whole.buffers = [*whole.buffers, *part.buffers]
+        whole.subgraphs = [*whole.subgraphs, *part.subgraphs]
     return serialize(whole)
 
 
@@ -203,7 +233,7 @@ def _append(whole: schema.ModelT, part: schema.ModelT) -> None:
     main, added = whole.subgraphs[0], part.subgraphs[0]
     _, available = signature_tensors(whole)
     wanted, _ = signature_tensors(part)
-    tensor_of = {index: available[name] for name, index in wanted.items()}
+    tensor_of = {index: available[name] for name, index in wanted.items() if name in available}
     for index, tensor in enumerate(added.tensors):
         if index in tensor_of:
             # The network knows the width of its rows where the encoder's graph may not.
@@ -212,7 +242,8 @@ def _append(whole: schema.ModelT, part: schema.ModelT) -> None:
             continue
         tensor_of[index] = len(main.tensors)
         main.tensors.append(tensor)
-    _shift_indices(part, whole)
+    # part's main graph melts into whole's; its others follow whole's others.
+    _shift_indices(part, whole, len(whole.subgraphs) - 1)
     for operator in added.operators or []:
         for field in ("inputs", "outputs", "intermediates"):
             setattr(operator, field, _mapped(getattr(operator, field), tensor_of))
@@ -223,15 +254,16 @@ def _append(whole: schema.ModelT, part: schema.ModelT) -> None:
     whole.subgraphs = [*whole.subgraphs, *part.subgraphs[1:]]
     signature = whole.signatureDefs[0]
     signature.outputs = part.signatureDefs[0].outputs
-    for entry in signature.outputs:
+    further = [e for e in part.signatureDefs[0].inputs if e.name.decode() not in available]
+    for entry in [*signature.outputs, *further]:
         entry.tensorIndex = tensor_of[entry.tensorIndex]
+    signature.inputs = [*signature.inputs, *further]
+    main.inputs = np.array([*main.inputs, *(e.tensorIndex for e in further)], np.int32)
 
 
-def _shift_indices(part: schema.ModelT, whole: schema.ModelT) -> None:
+def _shift_indices(part: schema.ModelT, whole: schema.ModelT, subgraphs: int) -> None:
     """Move the operator codes, buffers and subgraphs `part` refers to behind those of `whole`."""
     codes, buffers = len(whole.operatorCodes or []), len(whole.buffers)
-    # part's main graph melts into whole's; its others follow whole's others.
-    subgraphs = len(whole.subgraphs) - 1
     for graph in part.subgraphs:
         for tensor in graph.tensors:
             tensor.buffer = tensor.buffer + buffers if tensor.buffer else 0

@@ -81,3 +81,40 @@ def test_weights_stay_aligned(converted):
 
 def test_operators_are_counted(converted):
     assert flatbuffer.count_operators(converted[1]) == {"FULLY_CONNECTED": 1}
+
+
+def test_an_input_that_nobody_gives_becomes_one_of_the_whole(converted):
+    parts = [
+        Part(lambda t: {"sum": t["number"] + 1.0}, {"number": ((2,), "float32")}, []),
+        Part(
+            lambda t: {"output": t["sum"] * t["factor"]},
+            {"sum": ((2,), "float32"), "factor": ((2,), "float32")},
+            [],
+        ),
+    ]
+    joined = flatbuffer.join([convert(trace(part), part.variables) for part in parts])
+    rows, factor = np.float32([[1, 2], [3, 4]]), np.float32([[10, 20], [30, 40]])
+    got = _run(joined, number=rows, factor=factor)["output"]
+    np.testing.assert_array_equal(got, (rows + 1) * factor)
+
+
+def test_bundle_keeps_every_graph_and_shares_weights(converted):
+    joined = flatbuffer.join(converted)
+    apart = {"serve": joined, "again": joined, "network": converted[1]}
+    together = flatbuffer.slim(flatbuffer.bundle(apart))
+    stored = [WEIGHTS.tobytes(), np.ascontiguousarray(WEIGHTS.T).tobytes()]
+    assert sum(together.count(weights) for weights in stored) == 1
+    rows = _rows(3)
+    with quiet():
+        interpreter = Interpreter(model_content=together)
+    assert list(interpreter.get_signature_list()) == ["serve", "again", "network"]
+    expected = _run(joined, **rows)["output"]
+    for name in ("serve", "again"):
+        got = interpreter.get_signature_runner(name)(**rows)["output"]
+        np.testing.assert_array_equal(got, expected)
+    encoded = RNG.normal(size=(2, 5)).astype(np.float32)
+    np.testing.assert_allclose(
+        interpreter.get_signature_runner("network")(encoded=encoded)["network"],
+        np.maximum(encoded @ WEIGHTS, 0),
+        rtol=1e-5,
+    )
