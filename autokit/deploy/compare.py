@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autokit.deploy.convert import QUANTIZERS
 from autokit.deploy.export import export_tflite
+from autokit.deploy.quantizers import QUANTIZERS
 from autokit.deploy.runtime import TFLiteModel
 from autokit.deploy.score import score_of
 from autokit.deploy.subject import subject_of

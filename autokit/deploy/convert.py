@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autokit._backend import tf
-from autokit.deploy.isolation import Crashed, in_child
+from autokit.deploy.isolation import TIMEOUT_S, Crashed, Job
 from autokit.deploy.network import one_line
 from autokit.deploy.proof import ExportError
+from autokit.deploy.quantizers import CALIBRATION, FILE, SAVED_MODEL, SIGNATURE
 from autokit.deploy.quiet import quiet
 
-SIGNATURE = "serve"
 _LOOPS = {"While", "StatelessWhile"}
 
 Tensors = dict[str, tf.Tensor]
+Arrays = dict[str, np.ndarray]
 Specs = dict[str, tuple[tuple[int | None, ...], str]]
 
 
@@ -46,52 +49,115 @@ class Part:
     is_network: bool = False
 
 
-def convert(
-    concrete: Any,
-    variables: list[tf.Variable],
-    quantization: str | None = None,
-    *,
-    calibration: Iterable[dict[str, np.ndarray]] = (),
-) -> bytes:
-    """Convert a traced graph.
+@dataclass(frozen=True)
+class Conversion:
+    """A traced graph, and how to convert it.
 
-    Parameters
+    Attributes
     ----------
     concrete : tf.types.experimental.ConcreteFunction
         From :func:`trace`.
     variables : list of tf.Variable
         What it reads.
-    quantization : {None, "dynamic", "float16", "int8"}
+    quantization : str or None
         A key of ``QUANTIZERS``.
-    calibration : iterable of dict of str to ndarray
-        Inputs of one row each, for "int8".
+    calibration : dict of str to ndarray or None
+        Inputs, for "int8".
+    """
+
+    concrete: Any
+    variables: list[tf.Variable]
+    quantization: str | None = None
+    calibration: Arrays | None = None
+
+
+def convert(
+    concrete: Any,
+    variables: list[tf.Variable],
+    quantization: str | None = None,
+    *,
+    calibration: Arrays | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> bytes:
+    """Convert one traced graph, see :class:`Conversion` and :func:`convert_all`."""
+    conversion = Conversion(concrete, variables, quantization, calibration)
+    return convert_all([conversion], timeout_s)[0]
+
+
+def convert_all(conversions: Sequence[Conversion], timeout_s: float = TIMEOUT_S) -> list[bytes]:
+    """Convert traced graphs in processes of their own, side by side.
+
+    Parameters
+    ----------
+    conversions : sequence of Conversion
+        What to convert.
+    timeout_s : float
+        When to give up.
 
     Returns
     -------
-    bytes
-        A .tflite file with the signature ``serve``.
+    list of bytes
+        .tflite files with the signature ``serve``.
 
     Raises
     ------
     ExportError
-        If the graph needs an operator that is not built in.
+        If a graph needs an operator that is not built in, or the converter fails, crashes or
+        does not end.
+    OSError
+        If the temporary folder is full.
     """
+    with contextlib.ExitStack() as stack:
+        jobs = []
+        for conversion in conversions:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="autokit-"))
+            _write_inputs(Path(folder), conversion)
+            request = {
+                "job": "convert",
+                "folder": folder,
+                "quantization": conversion.quantization,
+            }
+            try:
+                job = stack.enter_context(Job(request, timeout_s))
+            except Crashed as error:
+                raise ExportError(f"the converter cannot be run: {error}") from error
+            jobs.append((job, Path(folder) / FILE, conversion))
+        return [_finished(*job) for job in jobs]
+
+
+def _write_inputs(folder: Path, conversion: Conversion) -> None:
     module = tf.Module()
-    module.variables_, module.serve = variables, concrete
-    with quiet(), tempfile.TemporaryDirectory(prefix="autokit-") as folder:
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: concrete})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        QUANTIZERS[quantization](converter, calibration)
-        try:
-            return converter.convert()
-        except Crashed as error:
-            raise ExportError(
-                f"estimator_or_model: TensorFlow's quantiser crashed on this model ({error}); use "
-                "quantization='dynamic' or 'float16', or another activation or layer."
-            ) from error
-        except Exception as error:
-            raise ExportError(_conversion_failure(error)) from error
+    module.variables_, module.serve = conversion.variables, conversion.concrete
+    try:
+        with quiet():
+            tf.saved_model.save(
+                module, str(folder / SAVED_MODEL), signatures={SIGNATURE: conversion.concrete}
+            )
+        if conversion.calibration is not None:
+            arrays = {
+                k: np.char.encode(v.astype(str)) if v.dtype == object else v
+                for k, v in conversion.calibration.items()
+            }
+            np.savez(folder / CALIBRATION, **arrays)
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(
+            f"the temporary folder {folder.parent} cannot be written ({one_line(error)}); free "
+            "some space, or name another in the environment variable TMPDIR."
+        ) from error
+
+
+def _finished(job: Job, file: Path, conversion: Conversion) -> bytes:
+    try:
+        job.wait()
+    except Crashed as error:
+        what = "quantiser" if conversion.calibration is not None else "converter"
+        raise ExportError(
+            f"estimator_or_model: TensorFlow's {what} crashed on this model ({error}); use "
+            "quantization='dynamic' or 'float16', or another activation or layer."
+        ) from error
+    except RuntimeError as error:
+        raise ExportError(_conversion_failure(error)) from error
+    return file.read_bytes()
 
 
 def trace(part: Part, batch: int | None = None) -> Any:
@@ -136,33 +202,6 @@ def has_loops(concrete: Any) -> bool:
     graph = concrete.graph.as_graph_def()
     nodes = [graph.node, *(function.node_def for function in graph.library.function)]
     return any(node.op in _LOOPS for some in nodes for node in some)
-
-
-def _float32(converter: Any, calibration: Iterable) -> None:
-    pass
-
-
-def _float16(converter: Any, calibration: Iterable) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-
-
-def _dynamic(converter: Any, calibration: Iterable) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
-
-def _int8(converter: Any, calibration: Iterable) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.representative_dataset = lambda: iter(calibration)
-    # Calibration and quantisation crash on some graphs (loops, SELU before a norm). They read
-    # TFLite bytes alone, not TensorFlow's runtime, so a fork can do them.
-    quantize = getattr(converter, "_quantize", None)
-    if quantize is not None:
-        converter._quantize = lambda *args, **kwargs: in_child(lambda: quantize(*args, **kwargs))
-
-
-QUANTIZERS = {None: _float32, "dynamic": _dynamic, "float16": _float16, "int8": _int8}
 
 
 def _conversion_failure(error: Exception) -> str:

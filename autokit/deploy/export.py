@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from autokit._backend import keras, tf
-from autokit.deploy import flatbuffer, metadata, proof
-from autokit.deploy.convert import QUANTIZERS, Part, convert, has_loops, trace
+from autokit.deploy import flatbuffer, isolation, metadata, proof
 from autokit.deploy.files import checked_path, written
 from autokit.deploy.latency import Spread, measure
-from autokit.deploy.network import is_half_precision, one_line, prepared
+from autokit.deploy.network import is_half_precision, one_line
 from autokit.deploy.proof import ExportError
+from autokit.deploy.routes import Options, graph_of
 from autokit.deploy.rows import Rows, gather
 from autokit.deploy.runtime import TFLiteModel
 from autokit.deploy.subject import Subject, subject_of
@@ -70,6 +69,7 @@ def export_tflite(
     representative_data: Any = None,
     overwrite: bool = False,
     tolerance: float | None = None,
+    timeout_s: float = isolation.TIMEOUT_S,
 ) -> ExportReport:
     """Write a .tflite file, after running it in LiteRT and comparing it with Keras.
 
@@ -102,6 +102,9 @@ def export_tflite(
         of rows (dynamic, int8); with "float16" 99 %, with "dynamic" and "int8" 95 % of rows
         must also get the same class, rows that Keras itself holds undecided within the
         tolerance aside.
+    timeout_s : float, default=600
+        Seconds after which a conversion is given up. It runs in a process of its own: a crash
+        or an endless loop of the converter is an error here.
 
     Returns
     -------
@@ -111,10 +114,10 @@ def export_tflite(
     Raises
     ------
     ExportError
-        If the model cannot be converted, `representative_data` does not fit or is too small, or
-        the file disagrees with Keras; no file is left behind.
+        If the model cannot be converted, or not in time, `representative_data` does not fit or is
+        too small, or the file disagrees with Keras; no file is left behind.
     ValueError
-        If `quantization` is unknown.
+        If `quantization` is unknown, or `timeout_s` is not above 0.
     FileExistsError
         If the file exists and `overwrite` is False.
     OSError
@@ -144,13 +147,12 @@ def export_tflite(
     >>> report.agreement  # doctest: +SKIP
     0.998
     """
-    if quantization not in QUANTIZERS:
-        known = ", ".join(repr(name) for name in QUANTIZERS)
-        raise ValueError(f"quantization must be one of {known}; got {quantization!r}.")
+    options = Options(quantization, timeout_s)
     path = checked_path(path, overwrite)
     subject = subject_of(estimator_or_model)
     rows = gather(subject, representative_data, quantization)
-    graph = _ROUTES["whole" if quantization is None else "parts"](subject, quantization, rows)
+    isolation.prepare()
+    graph = graph_of(subject, rows, options)
     ops = _checked_operators(graph)
     data = metadata.attach(graph, subject.description(quantization))
     with written(path, data) as unproved:
@@ -166,44 +168,6 @@ def export_tflite(
         n_rows=len(rows.for_proof()),
         rows_from=rows.source,
     )
-
-
-def _whole(subject: Subject, quantization: str | None, rows: Rows) -> bytes:
-    """Convert the graph in one piece: nothing is quantised, the converter may fuse it all."""
-    part = subject.whole(prepared(subject.model))
-    (concrete,) = _traced([part])
-    return flatbuffer.slim(convert(concrete, part.variables))
-
-
-def _parts(subject: Subject, quantization: str | None, rows: Rows) -> bytes:
-    """Quantise the network alone, between an encoder and an output mapping in float32."""
-    network = prepared(subject.model)
-    parts = subject.parts(network)
-    traced = _traced(parts)
-    if quantization == "int8" and any(map(has_loops, traced)):
-        network = prepared(network, unroll=True)  # calibrating a loop crashes
-        parts = subject.parts(network)
-        traced = [trace(part) for part in parts]
-    _check_prepared(subject, network, rows.for_proof())
-    converted: list[bytes] = []
-    before: list[Part] = []
-    for part, concrete in zip(parts, traced, strict=True):
-        if not part.is_network:
-            converted.append(convert(concrete, part.variables))
-            before.append(part)
-            continue
-        data = _calibration(rows.tensors, before) if quantization == "int8" else []
-        converted.append(convert(concrete, part.variables, quantization, calibration=data))
-    return flatbuffer.slim(flatbuffer.join(converted))
-
-
-def _traced(parts: list[Part]) -> list[Any]:
-    """Trace parts for any number of rows, or for one row if there is a loop: it fixes the batch."""
-    traced = [trace(part) for part in parts]
-    return [trace(part, 1) for part in parts] if any(map(has_loops, traced)) else traced
-
-
-_ROUTES = {"whole": _whole, "parts": _parts}
 
 
 def _proved(
@@ -235,33 +199,6 @@ def _proved(
     once = time.perf_counter() - start
     n_runs = int(np.clip(_LATENCY_S / max(once, 1e-9), 5, _LATENCY_RUNS))
     return compared, measure(file, singles, n_runs)
-
-
-def _check_prepared(subject: Subject, network: keras.Model, rows: Rows) -> None:
-    """Compare the network that is converted with the user's, before quantisation blurs both."""
-    tensors = {name: tf.constant(value) for name, value in rows.tensors.items()}
-    got = {k: np.asarray(v) for k, v in subject.whole(network).call(tensors).items()}
-    try:
-        proof.compare(
-            rows.expected(subject),
-            got,
-            quantization="float16",
-            is_probability=None if subject.estimator is None else subject.is_classifier,
-        )
-    except proof.Disagreement as error:
-        raise ExportError(
-            "estimator_or_model: its model, rebuilt from its configuration for conversion, no "
-            "longer answers as before; a layer of its own must give all it needs in get_config and "
-            "its weights, or use quantization=None."
-        ) from error
-
-
-def _calibration(tensors: dict[str, np.ndarray], before: list[Part]) -> list[dict[str, np.ndarray]]:
-    """Return what the network takes, row by row: raw inputs run through the parts before it."""
-    for part in before:
-        outputs = part.call({name: tf.constant(value) for name, value in tensors.items()})
-        tensors = {name: np.asarray(value) for name, value in outputs.items()}
-    return _singles(tensors)
 
 
 def _singles(tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

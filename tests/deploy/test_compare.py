@@ -10,7 +10,7 @@ from autokit import TFLiteModel, compare_exports, export_tflite
 from autokit._backend import keras, tf
 from autokit.deploy import compare
 from autokit.deploy.compare_plot import figure_of
-from autokit.deploy.convert import QUANTIZERS
+from autokit.deploy.quantizers import QUANTIZERS
 
 from .conftest import images, mixed_table
 
