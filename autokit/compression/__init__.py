@@ -9,6 +9,10 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
+    "Factorize": "factorization",
+    "add_lora": "lora",
+    "factorize": "factorization",
+    "merge_lora": "lora",
     "CompressionReport": "report",
     "CompressionWarning": "method",
 }

@@ -127,7 +127,7 @@ class CompressionMethod(BaseEstimator):
         self._validate_params()
         if isinstance(estimator_or_model, keras.Model):
             return self._compress_model(estimator_or_model, X, y, validation_data)
-        estimator = _checked(estimator_or_model, type(self).__name__)
+        estimator = checked_estimator(estimator_or_model, type(self).__name__)
         data = estimator._encode_more(X, y, None)
         validation = None
         if validation_data is not None:
@@ -264,7 +264,8 @@ def _path(compressed: Any) -> tuple[CompressionReport, ...]:
     return () if report is None else (*report.path, report)
 
 
-def _checked(estimator: Any, method: str) -> Any:
+def checked_estimator(estimator: Any, verb: str) -> Any:
+    """Return a fitted estimator, or say what is wrong with it."""
     if not hasattr(estimator, "training_loss"):
         raise TypeError(
             "estimator_or_model must be a fitted estimator of autokit or a keras.Model, got a "
@@ -275,7 +276,7 @@ def _checked(estimator: Any, method: str) -> Any:
 
         raise NotFittedError(
             f"estimator_or_model: this {type(estimator).__name__} is not fitted yet; call fit "
-            f"before {method}."
+            f"before {verb}."
         )
     return estimator
 
