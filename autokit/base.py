@@ -81,7 +81,8 @@ class KerasEstimator(BaseEstimator):
         data = self._encode_new(X, y, sample_weight)
         self._train(data)
         if self.compression is not None:
-            self.compression.apply(self, data)
+            kept, _, _ = self._drop_weightless(X, y, sample_weight)
+            self.compression.apply(self, kept, data)
         self._forward = Forward(self.model_, self._finish())
         return self
 

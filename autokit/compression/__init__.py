@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
+    "Distill": "distillation",
+    "distill": "distillation",
     "Factorize": "factorization",
     "add_lora": "lora",
     "factorize": "factorization",

@@ -43,8 +43,8 @@ def low_rank(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
 def rank_of_energy(matrix: np.ndarray, energy: float) -> int:
     """The least rank whose singular values hold a share of all of their squares."""
     s = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
-    shares = np.cumsum(s**2) / max(float(np.sum(s**2)), np.finfo(float).tiny)
-    return int(min(len(s), np.searchsorted(shares, energy - 1e-12) + 1))
+    held = np.cumsum(s**2)
+    return int(min(len(s), np.searchsorted(held, (energy - 1e-12) * held[-1]) + 1))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

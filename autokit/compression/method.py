@@ -85,19 +85,21 @@ class CompressionMethod(BaseEstimator):
     def _compress(self, task: Task) -> Outcome:
         raise NotImplementedError
 
-    def apply(self, estimator: Any, data: Batch) -> None:
+    def apply(self, estimator: Any, X: Any, data: Batch) -> None:
         """Compress an estimator's network in place, as the last step of its ``fit``.
 
         Parameters
         ----------
         estimator : estimator
             Its ``model_`` is replaced; ``held_`` and ``compression_report_`` are set.
+        X : array-like
+            Its training rows.
         data : Batch
-            Its encoded training rows.
+            The same, encoded, with their targets.
         """
         self._validate_params()
         seed = self._seed(estimator)
-        task = task_of_estimator(estimator, data, None, self.validation_fraction, seed)
+        task = task_of_estimator(estimator, X, data, None, self.validation_fraction, seed)
         _commit(estimator, *self._run(task, _path(estimator)))
 
     def compress(self, estimator_or_model: Any, X: Any, y: Any, validation_data=None) -> Any:
@@ -133,7 +135,7 @@ class CompressionMethod(BaseEstimator):
         if validation_data is not None:
             validation = estimator._encode_more(*validation_data, None)
         task = task_of_estimator(
-            estimator, data, validation, self.validation_fraction, self._seed(estimator)
+            estimator, X, data, validation, self.validation_fraction, self._seed(estimator)
         )
         compressed = copy.copy(estimator)
         _commit(compressed, *self._run(task, _path(estimator)))

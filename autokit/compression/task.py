@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 
 from autokit._backend import keras
 from autokit.layers import copied
 from autokit.training import Batch, Constraints, FitConfig, Forward, Held, fit, split
+from autokit.training.batches import split_places
 from autokit.training.objectives import make_loss
 
 _MODEL_BATCH_SIZE, _MODEL_OPTIMIZER = 32, "adam"
@@ -38,6 +40,10 @@ class Task:
     seed : int
     held : Held
         Structure that earlier compressions left, which tuning keeps.
+    estimator : estimator or None
+        Whose network it is.
+    rows : Any
+        What `train` was encoded from, as the user gave it.
     """
 
     model: keras.Model
@@ -49,6 +55,8 @@ class Task:
     learning_rate: Any = None
     seed: int = 0
     held: Held = field(default_factory=Held)
+    estimator: Any = None
+    rows: Any = None
 
     @property
     def classifies(self) -> bool:
@@ -129,7 +137,7 @@ class Task:
 
 
 def task_of_estimator(
-    estimator: Any, data: Batch, validation: Batch | None, fraction: float, seed: int
+    estimator: Any, X: Any, data: Batch, validation: Batch | None, fraction: float, seed: int
 ) -> Task:
     """The task that a fitted estimator poses.
 
@@ -137,8 +145,10 @@ def task_of_estimator(
     ----------
     estimator : estimator
         Fitted.
+    X : array-like
+        Rows as ``fit`` takes them.
     data : Batch
-        Encoded rows.
+        The same, encoded.
     validation : Batch or None
         None splits it off `data`.
     fraction : float in (0, 1)
@@ -150,7 +160,9 @@ def task_of_estimator(
     Task
     """
     if validation is None:
-        data, validation = split(data, fraction, seed, stratify=hasattr(estimator, "classes_"))
+        labels = data.y if hasattr(estimator, "classes_") else None
+        training, judging = split_places(len(data), fraction, seed, labels)
+        X, data, validation = _safe_indexing(X, training), data.take(training), data.take(judging)
     return Task(
         model=copied(estimator.model_),
         train=data,
@@ -161,6 +173,8 @@ def task_of_estimator(
         learning_rate=getattr(estimator, "learning_rate", None),
         seed=seed,
         held=getattr(estimator, "held_", Held()),
+        estimator=estimator,
+        rows=X,
     )
 
 
@@ -194,7 +208,7 @@ def task_of_model(
     stratify = isinstance(loss, keras.losses.SparseCategoricalCrossentropy) and data.y.ndim == 1
     if validation is None:
         data, validation = split(data, fraction, seed, stratify=stratify)
-    return Task(copied(model), data, validation, loss, seed=seed)
+    return Task(copied(model), data, validation, loss, seed=seed, rows=data.x)
 
 
 def _natural_loss(model: keras.Model, y: np.ndarray) -> keras.losses.Loss:

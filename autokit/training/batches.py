@@ -57,19 +57,38 @@ def split(data: Batch, fraction: float, seed: int, *, stratify: bool) -> tuple[B
     -------
     training, validation : Batch
     """
+    training, validation = split_places(len(data), fraction, seed, data.y if stratify else None)
+    return data.take(training), data.take(validation)
+
+
+def split_places(
+    n_rows: int, fraction: float, seed: int, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows of a training and of a validation part.
+
+    Parameters
+    ----------
+    n_rows : int
+    fraction : float in (0, 1)
+        Share of rows that validate.
+    seed : int
+    labels : np.ndarray of shape (n_rows,), default=None
+        Whose shares are kept, unless one is too rare for that.
+
+    Returns
+    -------
+    training, validation : np.ndarray of int
+    """
     from sklearn.model_selection import train_test_split
 
-    n_rows = len(data)
     n_validation = min(max(1, round(n_rows * fraction)), n_rows - 1)
-    labels = None
-    if stratify:
-        counts = np.unique(data.y, return_counts=True)[1]
-        if counts.min() >= 2 and min(n_validation, n_rows - n_validation) >= len(counts):
-            labels = data.y
-    training, validation = train_test_split(
+    if labels is not None:
+        counts = np.unique(labels, return_counts=True)[1]
+        if counts.min() < 2 or min(n_validation, n_rows - n_validation) < len(counts):
+            labels = None
+    return train_test_split(
         np.arange(n_rows), test_size=n_validation, random_state=seed, stratify=labels
     )
-    return data.take(training), data.take(validation)
 
 
 def class_weights(class_weight, codes: np.ndarray, classes: np.ndarray) -> np.ndarray | None:

@@ -172,15 +172,39 @@ def distillation(
     Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.
     """
 
-    def soften(probabilities):
-        # 1e-7: the float32 floor Keras uses for its own cross-entropies
-        return tf.math.log(tf.maximum(probabilities, 1e-7)) / temperature
-
     def distilled(params, buffers, batch):
         step = objective(params, buffers, batch)
-        target = tf.nn.softmax(soften(tf.stop_gradient(teacher(batch.x))))
-        cross = tf.nn.softmax_cross_entropy_with_logits(target, soften(step.outputs))
-        mixed = (1.0 - weight) * step.loss + weight * temperature**2 * tf.reduce_mean(cross)
-        return step._replace(loss=mixed)
+        soft = soft_cross_entropy(teacher(batch.x), step.outputs, temperature=temperature)
+        return step._replace(loss=(1.0 - weight) * step.loss + weight * tf.reduce_mean(soft))
 
     return distilled
+
+
+def soft_cross_entropy(teacher, outputs, *, temperature: float, from_logits: bool = False):
+    """The cross-entropy to a teacher's probabilities, both softened.
+
+    ``T^2 CE(q_T(teacher), q_T(outputs))`` with ``q_T = softmax(log(p) / T)``.
+
+    Parameters
+    ----------
+    teacher : tf.Tensor of shape (batch, n_classes)
+        Probabilities; no gradient flows into them.
+    outputs : tf.Tensor of shape (batch, n_classes)
+        Probabilities, or logits.
+    temperature : float > 0
+    from_logits : bool, default=False
+        Whether `outputs` are logits.
+
+    Returns
+    -------
+    tf.Tensor of shape (batch,)
+    """
+
+    def logits_of(probabilities):
+        # 1e-7: the float32 floor Keras uses for its own cross-entropies
+        return tf.math.log(tf.maximum(probabilities, 1e-7))
+
+    logits = outputs if from_logits else logits_of(outputs)
+    target = tf.nn.softmax(logits_of(tf.stop_gradient(teacher)) / temperature)
+    cross = tf.nn.softmax_cross_entropy_with_logits(target, logits / temperature)
+    return temperature**2 * cross

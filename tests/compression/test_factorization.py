@@ -96,7 +96,7 @@ def test_as_a_training_option(digits):
 
 
 def test_bad_input(digits, classifier):
-    with pytest.raises(ValueError, match="'rank' parameter of Factorize must be an int"):
+    with pytest.raises(ValueError, match="'rank' parameter of Factorize must be None or an int"):
         factorize(classifier, *digits, rank=0)
     with pytest.raises(ValueError, match="'energy' parameter of Factorize"):
         factorize(classifier, *digits, energy=1.5)
