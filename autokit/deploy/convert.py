@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from autokit._backend import tf
-from autokit.deploy.isolation import TIMEOUT_S, Crashed, Job
+from autokit.deploy.isolation import TIMEOUT_S, Crashed, Job, JobFailed, TimedOut
 from autokit.deploy.network import one_line
 from autokit.deploy.proof import ExportError
-from autokit.deploy.quantizers import CALIBRATION, FILE, SAVED_MODEL, SIGNATURE
+from autokit.deploy.quantizers import FILE, ROWS, SAVED_MODEL, SIGNATURE
 from autokit.deploy.quiet import quiet
 
 _LOOPS = {"While", "StatelessWhile"}
@@ -61,14 +61,33 @@ class Conversion:
         What it reads.
     quantization : str or None
         A key of ``QUANTIZERS``.
-    calibration : dict of str to ndarray or None
-        Inputs, for "int8".
+    rows : dict of str to ndarray or None
+        Inputs. The file is run on the first; all of them calibrate where that is needed.
+    integer_io : bool
+        Whether inputs and outputs are int8 too.
     """
 
     concrete: Any
     variables: list[tf.Variable]
     quantization: str | None = None
-    calibration: Arrays | None = None
+    rows: Arrays | None = None
+    integer_io: bool = False
+
+
+class Unconvertible(ExportError):
+    """A graph that the converter or LiteRT does not take.
+
+    Attributes
+    ----------
+    problem, cure : str
+        Of the message.
+    paths : tuple of str
+        Where the problem is, as names of the graph's nodes.
+    """
+
+    def __init__(self, problem: str, cure: str, paths: Iterable[str] = ()) -> None:
+        super().__init__(f"estimator_or_model: the model {problem}; {cure}.")
+        self.problem, self.cure, self.paths = problem, cure, tuple(paths)
 
 
 def convert(
@@ -76,12 +95,11 @@ def convert(
     variables: list[tf.Variable],
     quantization: str | None = None,
     *,
-    calibration: Arrays | None = None,
+    rows: Arrays | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> bytes:
     """Convert one traced graph, see :class:`Conversion` and :func:`convert_all`."""
-    conversion = Conversion(concrete, variables, quantization, calibration)
-    return convert_all([conversion], timeout_s)[0]
+    return convert_all([Conversion(concrete, variables, quantization, rows)], timeout_s)[0]
 
 
 def convert_all(conversions: Sequence[Conversion], timeout_s: float = TIMEOUT_S) -> list[bytes]:
@@ -101,9 +119,9 @@ def convert_all(conversions: Sequence[Conversion], timeout_s: float = TIMEOUT_S)
 
     Raises
     ------
-    ExportError
-        If a graph needs an operator that is not built in, or the converter fails, crashes or
-        does not end.
+    Unconvertible
+        If a graph needs an operator that is not built in, the converter fails, crashes or does
+        not end, or LiteRT does not run what it makes.
     OSError
         If the temporary folder is full.
     """
@@ -116,11 +134,12 @@ def convert_all(conversions: Sequence[Conversion], timeout_s: float = TIMEOUT_S)
                 "job": "convert",
                 "folder": folder,
                 "quantization": conversion.quantization,
+                "integer_io": conversion.integer_io,
             }
             try:
                 job = stack.enter_context(Job(request, timeout_s))
             except Crashed as error:
-                raise ExportError(f"the converter cannot be run: {error}") from error
+                raise ExportError(f"the converter cannot be run: {error}.") from error
             jobs.append((job, Path(folder) / FILE, conversion))
         return [_finished(*job) for job in jobs]
 
@@ -133,12 +152,8 @@ def _write_inputs(folder: Path, conversion: Conversion) -> None:
             tf.saved_model.save(
                 module, str(folder / SAVED_MODEL), signatures={SIGNATURE: conversion.concrete}
             )
-        if conversion.calibration is not None:
-            arrays = {
-                k: np.char.encode(v.astype(str)) if v.dtype == object else v
-                for k, v in conversion.calibration.items()
-            }
-            np.savez(folder / CALIBRATION, **arrays)
+        if conversion.rows is not None:
+            np.savez(folder / ROWS, **{k: _saved(v) for k, v in conversion.rows.items()})
     except (OSError, tf.errors.OpError) as error:
         raise OSError(
             f"the temporary folder {folder.parent} cannot be written ({one_line(error)}); free "
@@ -146,18 +161,23 @@ def _write_inputs(folder: Path, conversion: Conversion) -> None:
         ) from error
 
 
+def _saved(values: np.ndarray) -> np.ndarray:
+    # Arrays of objects would be pickled.
+    return np.char.encode(values.astype(str)) if values.dtype == object else values
+
+
 def _finished(job: Job, file: Path, conversion: Conversion) -> bytes:
     try:
         job.wait()
+        return file.read_bytes()
+    except TimedOut as error:
+        cure = "raise timeout_s=, or make the model smaller"
+        raise Unconvertible(f"is not converted in time: {error}", cure) from error
     except Crashed as error:
-        what = "quantiser" if conversion.calibration is not None else "converter"
-        raise ExportError(
-            f"estimator_or_model: TensorFlow's {what} crashed on this model ({error}); use "
-            "quantization='dynamic' or 'float16', or another activation or layer."
-        ) from error
-    except RuntimeError as error:
-        raise ExportError(_conversion_failure(error)) from error
-    return file.read_bytes()
+        problem = f"crashed TensorFlow's converter ({error})"
+        raise Unconvertible(problem, _cure(conversion), _loops(conversion.concrete)) from error
+    except JobFailed as error:
+        raise _failure(error, conversion) from error
 
 
 def trace(part: Part, batch: int | None = None) -> Any:
@@ -199,20 +219,45 @@ def trace(part: Part, batch: int | None = None) -> Any:
 
 def has_loops(concrete: Any) -> bool:
     """Whether a traced graph holds a loop, as recurrent layers do unless unrolled."""
+    return bool(_loops(concrete))
+
+
+def nodes(concrete: Any) -> Iterator[tuple[str, str]]:
+    """Yield name and type of each operation of a graph and of its functions."""
     graph = concrete.graph.as_graph_def()
-    nodes = [graph.node, *(function.node_def for function in graph.library.function)]
-    return any(node.op in _LOOPS for some in nodes for node in some)
+    for some in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in some:
+            yield node.name, node.op
 
 
-def _conversion_failure(error: Exception) -> str:
+def _loops(concrete: Any) -> list[str]:
+    return [name for name, kind in nodes(concrete) if kind in _LOOPS]
+
+
+def _failure(error: JobFailed, conversion: Conversion) -> Unconvertible:
+    if "operator" in error.details:
+        problem = f"cannot run in LiteRT as {_kind(conversion)}: {one_line(error)}"
+        return Unconvertible(problem, _cure(conversion), error.details["paths"])
     text = str(error)
     listed = re.findall(r"TF (?:Select|Custom) ops: ([\w, ]+)", text)
-    failed = re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", text)
-    failed += re.findall(r"failed to legalize operation 'tfl?\.(\w+)'", text)
-    names = sorted({name.strip() for ops in listed for name in ops.split(",")} | set(failed))
-    if names:
-        return (
-            f"estimator_or_model: the model needs {', '.join(names)}, which LiteRT has not built "
-            "in; replace the layer that computes it."
-        )
-    return f"estimator_or_model: the converter failed: {one_line(error)}"
+    missing = {name.strip() for ops in listed for name in ops.split(",")}
+    missing |= set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", text))
+    missing |= set(re.findall(r"failed to legalize operation 'tfl?\.(\w+)'", text))
+    if missing:
+        paths = [name for name, kind in nodes(conversion.concrete) if kind in missing]
+        problem = f"needs {', '.join(sorted(missing))}, which LiteRT has not built in"
+        return Unconvertible(problem, "replace the layer that computes it", paths)
+    return Unconvertible(
+        f"fails in the converter as {_kind(conversion)}: {one_line(error)}", _cure(conversion)
+    )
+
+
+def _kind(conversion: Conversion) -> str:
+    return conversion.quantization or "float32"
+
+
+def _cure(conversion: Conversion) -> str:
+    if conversion.quantization is None:
+        return "replace the layer at fault"
+    others = [f"'{q}'" for q in ("dynamic", "float16") if q != conversion.quantization]
+    return f"use quantization={' or '.join(others)}, or another layer or activation"

@@ -28,7 +28,19 @@ _COMMAND = (
 
 
 class Crashed(RuntimeError):
-    """The process of a job was ended by a signal, did not end in time, or could not start."""
+    """The process of a job was ended, or could not start."""
+
+
+class JobFailed(RuntimeError):
+    """A job raised; `details` holds what it told besides its message."""
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class TimedOut(Crashed):
+    """The job did not end in time."""
 
 
 class Job:
@@ -75,7 +87,7 @@ class Job:
         ------
         Crashed
             If the child was ended by a signal, or took too long.
-        RuntimeError
+        JobFailed
             If the job raised, with the message of what it raised.
         """
         reply = self._reply()
@@ -87,7 +99,7 @@ class Job:
         if "signal" in reply:
             raise Crashed(f"it was ended by {signal.Signals(reply['signal']).name}")
         if "error" in reply:
-            raise RuntimeError(reply["error"])
+            raise JobFailed(reply["error"], reply["details"])
         if not reply:
             raise Crashed(f"it ended without an answer{self._worker.last_words()}")
 
@@ -101,7 +113,7 @@ class Job:
                     return {}
                 received += part
         except TimeoutError as error:
-            raise Crashed(f"it did not end within {self._timeout_s:g} s") from error
+            raise TimedOut(f"it did not end within {self._timeout_s:g} s") from error
         except ConnectionError:
             return {}
         return json.loads(received)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from autokit._backend import keras, tf
@@ -13,6 +14,8 @@ _NORMALIZING = (
     keras.layers.BatchNormalization,
     keras.layers.Rescaling,
 )
+# The first of these compares values, which rounding to 256 steps would change.
+_FLOAT = (keras.layers.Masking, *_NORMALIZING)
 # Klambauer et al. (2017), Self-Normalizing Neural Networks, eq. 14.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -40,6 +43,8 @@ def prepared(model: keras.Model, *, unroll: bool = False) -> keras.Model:
     ExportError
         If the model cannot be rebuilt from its configuration.
     """
+    if unroll:
+        _check_steps(model)
     config = _config(model)
     changed = _changed(config, unroll)
     if changed == config:
@@ -59,43 +64,75 @@ def is_half_precision(model: keras.Model) -> bool:
     return "mixed_" in str(_config(model))
 
 
-def split(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
-    """Cut a network behind the normalising layers that it starts with.
+@dataclass(frozen=True)
+class Split:
+    """A network cut in two.
+
+    Attributes
+    ----------
+    front : keras.Model
+        From the input to a tensor, and to its mask if it has one.
+    rest : keras.Model
+        From these to the outputs.
+    """
+
+    front: keras.Model
+    rest: keras.Model
+
+
+def split(model: keras.Model, *, keeps_lookups: bool = False) -> Split | None:
+    """Cut a network behind the layers that it starts with and that must stay in float.
 
     Parameters
     ----------
     model : keras.Model
         A network of one input.
+    keeps_lookups : bool, default=False
+        Whether an Embedding is such a layer; Normalization, BatchNormalization, Rescaling and
+        Masking are in any case.
 
     Returns
     -------
-    front : keras.Model or None
-        The leading Normalization, BatchNormalization and Rescaling layers.
-    rest : keras.Model
-        Everything else; `model` itself if there is no front.
+    Split or None
+        None if it starts with none of them.
     """
+    first = _FLOAT + ((keras.layers.Embedding,) if keeps_lookups else ())
     layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
-    if len(getattr(model, "inputs", None) or ()) != 1 or not isinstance(layers[0], _NORMALIZING):
-        return None, model
+    if len(getattr(model, "inputs", None) or ()) != 1 or not isinstance(layers[0], first):
+        return None
     try:
         # In a copy no layer has been called twice.
         copy = _copy(model, model.get_config())
         tensor = copy.inputs[0]
         layers = [x for x in copy.layers if not isinstance(x, keras.layers.InputLayer)]
-        while isinstance(layers[0], _NORMALIZING) and _consumers(layers, tensor) == layers[:1]:
+        while isinstance(layers[0], first) and _consumers(layers, tensor) == layers[:1]:
             tensor = layers.pop(0).output
         if tensor is copy.inputs[0]:
-            return None, model
+            return None
+        mask = getattr(tensor, "_keras_mask", None)
+        between = [tensor] if mask is None else [tensor, mask]
         outputs = copy.outputs if len(copy.outputs) > 1 else copy.outputs[0]
-        return keras.Model(copy.inputs[0], tensor), keras.Model(tensor, outputs)
+        return Split(keras.Model(copy.inputs[0], between), keras.Model(between, outputs))
     except Exception:
         # Not a plain chain: then it is quantised in one piece, and the proof decides.
-        return None, model
+        return None
 
 
 def one_line(error: Exception) -> str:
     """Return an error's message without line breaks, cut to a readable length."""
     return " ".join(str(error).replace("\033[1m", "").replace("\033[0m", "").split())[:300]
+
+
+def _check_steps(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        tensors = keras.tree.flatten(getattr(layer, "input", ()))
+        if isinstance(layer, keras.layers.RNN) and tensors and tensors[0].shape[1] is None:
+            raise ExportError(
+                f"estimator_or_model: the layer {layer.name!r} ({type(layer).__name__}) runs over "
+                "any number of steps: such a loop cannot be quantised with its activations; give "
+                "its Input a fixed number of steps, such as keras.Input((20, 3)), or use "
+                "quantization='dynamic' or 'float16'."
+            )
 
 
 def _copy(model: keras.Model, config: dict) -> keras.Model:

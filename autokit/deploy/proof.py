@@ -41,6 +41,9 @@ TOLERANCES = {
     "float16": Tolerance(1e-2, 1.0, 0.99),
     "dynamic": Tolerance(0.1, 0.95, 0.95),
     "int8": Tolerance(0.1, 0.95, 0.95),
+    # 16 steps for all weights of a channel: probabilities move, few classes change.
+    "int4": Tolerance(0.25, 0.9, 0.9),
+    "int16x8": Tolerance(0.05, 0.95, 0.95),
 }
 
 

@@ -8,8 +8,16 @@ from typing import Any
 import numpy as np
 
 from autokit._backend import keras, tf
-from autokit.deploy import flatbuffer, proof
-from autokit.deploy.convert import Arrays, Conversion, Part, convert_all, has_loops, trace
+from autokit.deploy import faults, flatbuffer, proof
+from autokit.deploy.convert import (
+    Arrays,
+    Conversion,
+    Part,
+    Unconvertible,
+    convert_all,
+    has_loops,
+    trace,
+)
 from autokit.deploy.isolation import TIMEOUT_S
 from autokit.deploy.network import prepared
 from autokit.deploy.proof import ExportError
@@ -28,19 +36,31 @@ class Options:
         A key of ``QUANTIZERS``.
     timeout_s : float
         When to give up a conversion.
+    integer_io : bool
+        Whether inputs and outputs of the file are int8; only with "int8".
     """
 
     quantization: str | None = None
     timeout_s: float = TIMEOUT_S
+    integer_io: bool = False
 
     def __post_init__(self) -> None:
         if self.quantization not in QUANTIZERS:
             known = ", ".join(repr(name) for name in QUANTIZERS)
             raise ValueError(f"quantization must be one of {known}; got {self.quantization!r}.")
+        if self.integer_io and self.quantization != "int8":
+            raise ValueError(
+                f"integer_io needs quantization='int8', got {self.quantization!r}; leave one out."
+            )
         if not self.timeout_s > 0:
             raise ValueError(
                 f"timeout_s must be a number of seconds above 0, got {self.timeout_s}."
             )
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether activations are quantised, for which rows must tell their ranges."""
+        return QUANTIZERS[self.quantization].is_calibrated
 
 
 def graph_of(subject: Subject, rows: Rows, options: Options) -> bytes:
@@ -65,51 +85,72 @@ def graph_of(subject: Subject, rows: Rows, options: Options) -> bytes:
     ExportError
         If the model cannot be converted.
     """
-    route = _whole if options.quantization is None else _parts
-    return flatbuffer.slim(route(subject, rows, options))
+    is_whole = options.quantization is None or options.integer_io
+    try:
+        return flatbuffer.slim((_whole if is_whole else _parts)(subject, rows, options))
+    except Unconvertible as error:
+        raise faults.in_layer(error, subject.model) from error
 
 
 def _whole(subject: Subject, rows: Rows, options: Options) -> bytes:
-    """Convert the graph in one piece: nothing is quantised, the converter may fuse it all."""
-    part = subject.whole(prepared(subject.model))
-    (concrete,) = _traced([part])
-    return convert_all([Conversion(concrete, part.variables)], options.timeout_s)[0]
+    """Convert the graph in one piece, encoder and output mapping at the network's precision."""
+    if options.integer_io:
+        _check_numbers(subject)
+    network = prepared(subject.model)
+    traced = _traced([subject.whole(network)])
+    if options.is_calibrated and any(map(has_loops, traced)):
+        network = prepared(network, unroll=True)
+        traced = [trace(subject.whole(network))]
+    if options.is_calibrated:
+        _check_prepared(subject, network, rows.for_proof())
+    part = subject.whole(network)
+    tried = rows.tensors if options.is_calibrated else _first(rows.tensors)
+    how = (options.quantization, tried, options.integer_io)
+    return convert_all([Conversion(traced[0], part.variables, *how)], options.timeout_s)[0]
 
 
 def _parts(subject: Subject, rows: Rows, options: Options) -> bytes:
     """Quantise the network alone, between an encoder and an output mapping in float32."""
-    calibrated = options.quantization == "int8"
+    keeps_lookups = options.quantization == "int16x8"  # GATHER has no calibrated 16-bit form
     network = prepared(subject.model)
-    parts = subject.parts(network)
+    parts = subject.parts(network, keeps_lookups=keeps_lookups)
     traced = _traced(parts)
-    if calibrated and any(map(has_loops, traced)):
+    if options.is_calibrated and any(map(has_loops, traced)):
         network = prepared(network, unroll=True)  # calibrating a loop crashes
-        parts = subject.parts(network)
+        parts = subject.parts(network, keeps_lookups=keeps_lookups)
         traced = [trace(part) for part in parts]
     _check_prepared(subject, network, rows.for_proof())
+    inputs = rows.tensors if options.is_calibrated else _first(rows.tensors)
     conversions = []
-    for i, (part, concrete) in enumerate(zip(parts, traced, strict=True)):
-        if part.is_network:
-            data = _inputs_of(parts[:i], rows.tensors) if calibrated else None
-            how = (options.quantization, data)
-        else:
-            how = ()
-        conversions.append(Conversion(concrete, part.variables, *how))
+    for part, concrete in zip(parts, traced, strict=True):
+        how = options.quantization if part.is_network else None
+        conversions.append(Conversion(concrete, part.variables, how, inputs))
+        inputs = _outputs(part, inputs)
     return flatbuffer.join(convert_all(conversions, options.timeout_s))
+
+
+def _first(tensors: Arrays) -> Arrays:
+    return {name: values[:1] for name, values in tensors.items()}
+
+
+def _outputs(part: Part, tensors: Arrays) -> Arrays:
+    outputs = part.call({name: tf.constant(value) for name, value in tensors.items()})
+    return {name: np.asarray(value) for name, value in outputs.items()}
+
+
+def _check_numbers(subject: Subject) -> None:
+    for name, (_, dtype) in subject.specs.items():
+        if not dtype.startswith("float"):
+            raise ExportError(
+                f"integer_io: the input {name!r} is of {dtype}, which no scale turns into int8; "
+                "leave integer_io out."
+            )
 
 
 def _traced(parts: list[Part]) -> list[Any]:
     """Trace parts for any number of rows, or for one row if there is a loop: it fixes the batch."""
     traced = [trace(part) for part in parts]
     return [trace(part, 1) for part in parts] if any(map(has_loops, traced)) else traced
-
-
-def _inputs_of(before: list[Part], tensors: Arrays) -> Arrays:
-    """Run raw inputs through the parts before the network."""
-    for part in before:
-        outputs = part.call({name: tf.constant(value) for name, value in tensors.items()})
-        tensors = {name: np.asarray(value) for name, value in outputs.items()}
-    return tensors
 
 
 def _check_prepared(subject: Subject, network: keras.Model, rows: Rows) -> None:

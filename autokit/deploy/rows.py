@@ -9,6 +9,7 @@ import numpy as np
 
 from autokit.deploy.network import one_line
 from autokit.deploy.proof import ExportError
+from autokit.deploy.quantizers import QUANTIZERS
 from autokit.deploy.subject import Subject
 
 _PROOF_ROWS = 256
@@ -51,7 +52,7 @@ class Rows:
 
 
 def gather(subject: Subject, representative_data: Any, quantization: str | None) -> Rows:
-    """Find rows to prove a file on, and for "int8" to calibrate it.
+    """Find rows to prove a file on, and to calibrate it where the quantisation needs that.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def gather(subject: Subject, representative_data: Any, quantization: str | None)
         What is exported.
     representative_data : Any
         The user's rows, or None: then the training rows that the estimator keeps as
-        ``sample_rows_``, or, but not for "int8", rows drawn about the encoder's means.
+        ``sample_rows_``, or, but not to calibrate, rows drawn about the encoder's means.
     quantization : str or None
         As asked for.
 
@@ -71,16 +72,17 @@ def gather(subject: Subject, representative_data: Any, quantization: str | None)
     Raises
     ------
     ExportError
-        If "int8" finds no real rows or too few, or they do not fit the model.
+        If there are no real rows to calibrate with or too few, or they do not fit the model.
     """
+    is_calibrated = QUANTIZERS[quantization].is_calibrated
     user, source = representative_data, "representative_data"
     if user is None:
         user, source = getattr(subject.estimator, "sample_rows_", None), "training"
     if user is None:
-        if quantization == "int8":
+        if is_calibrated:
             raise ExportError(
-                "representative_data is needed for quantization='int8', to learn the ranges of "
-                "values; pass 100 to 500 training rows, such as X_train[:200]."
+                f"representative_data is needed for quantization={quantization!r}, to learn the "
+                "ranges of values; pass 100 to 500 training rows, such as X_train[:200]."
             )
         return Rows(None, subject.synthetic(np.random.default_rng(0)), "synthetic")
     try:
@@ -92,7 +94,7 @@ def gather(subject: Subject, representative_data: Any, quantization: str | None)
         raise ExportError(
             f"representative_data does not fit the model: {one_line(error)}"
         ) from error
-    least = _MIN_CALIBRATION_ROWS if quantization == "int8" else 1
+    least = _MIN_CALIBRATION_ROWS if is_calibrated else 1
     if len(rows) < least:
         raise ExportError(
             f"representative_data has {len(rows)} rows; quantization={quantization!r} needs at "

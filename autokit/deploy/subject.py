@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,10 @@ from autokit.deploy.convert import Part, Specs, Tensors, trace
 from autokit.deploy.network import split
 from autokit.deploy.proof import ExportError
 from autokit.deploy.runtime import identifier
+from autokit.layers.integer import has_fake_quant, without_fake_quant
 
-ENCODED, NORMALIZED, NETWORK, OUTPUT = "encoded", "normalized", "network", "output"
+ENCODED, PREPARED, MASK = "encoded", "prepared", "mask"
+NETWORK, OUTPUT = "network", "output"
 _SYNTHETIC_ROWS = 64
 _PASSIVE = {"Placeholder", "Identity", "NoOp", "Const"}
 
@@ -110,11 +113,26 @@ class Subject:
 
         return Part(call, self.specs, [v for part in parts for v in part.variables])
 
-    def parts(self, network: keras.Model) -> list[Part]:
-        """Return the graph as encoder, network and output mapping, or the network alone."""
+    def parts(self, network: keras.Model, *, keeps_lookups: bool = False) -> list[Part]:
+        """Return the graph as encoder, network and output mapping, or the network alone.
+
+        Parameters
+        ----------
+        network : keras.Model
+            The model, prepared for conversion.
+        keeps_lookups : bool, default=False
+            Whether an Embedding that the network starts with stays in float.
+
+        Returns
+        -------
+        list of Part
+            The outputs of each are the inputs of the next, by name.
+        """
         if self.estimator is None:
             names = self.output_names
-            return _network_parts(network, self.specs, lambda x: dict(zip(names, x, strict=True)))
+            return _network_parts(
+                network, self.specs, lambda x: dict(zip(names, x, strict=True)), keeps_lookups
+            )
         encoder, finish = self.estimator.encoder_, self.estimator.output_graph
         width = tuple(network.output_shape[1:])
         last = Part(lambda t: {OUTPUT: finish(t[NETWORK])}, {NETWORK: (width, "float32")}, [])
@@ -125,7 +143,8 @@ class Subject:
 
         first = Part(lambda t: {ENCODED: encoder.graph(t)}, self.specs, [])
         encoded = {ENCODED: (tuple(encoder.encoded_shape_), "float32")}
-        return [first, *_network_parts(network, encoded, named), *([] if is_passive else [last])]
+        middle = _network_parts(network, encoded, named, keeps_lookups)
+        return [first, *middle, *([] if is_passive else [last])]
 
     def description(self, quantization: str | None) -> dict[str, Any]:
         """Return what the file will say about itself."""
@@ -146,13 +165,16 @@ class Subject:
         }
 
 
-def subject_of(estimator_or_model: Any) -> Subject:
+def subject_of(estimator_or_model: Any, quantization: str | None = "int8") -> Subject:
     """Recognise what is to be exported.
 
     Parameters
     ----------
     estimator_or_model : estimator or keras.Model
         A fitted estimator of this package, or a built model.
+    quantization : str or None, default="int8"
+        As asked for. A model that was trained for integers rounds its activations; the files of
+        all others do not, and are compared with the model without that.
 
     Returns
     -------
@@ -167,7 +189,10 @@ def subject_of(estimator_or_model: Any) -> Subject:
         If the estimator is not fitted.
     """
     if isinstance(estimator_or_model, keras.Model):
-        return _subject_of_model(estimator_or_model)
+        model = estimator_or_model
+        if quantization != "int8" and has_fake_quant(model):
+            model = without_fake_quant(model)
+        return _subject_of_model(model)
     estimator = estimator_or_model
     if not hasattr(estimator, "output_graph"):
         raise ExportError(
@@ -181,6 +206,9 @@ def subject_of(estimator_or_model: Any) -> Subject:
             f"estimator_or_model: this {type(estimator).__name__} is not fitted yet; call fit "
             "before export_tflite."
         )
+    if quantization != "int8" and has_fake_quant(estimator.model_):
+        estimator = copy.copy(estimator)
+        estimator.model_ = without_fake_quant(estimator.model_)
     return Subject(estimator.model_, estimator, estimator.encoder_.raw_specs(), (OUTPUT,))
 
 
@@ -203,16 +231,22 @@ def _subject_of_model(model: keras.Model) -> Subject:
 
 
 def _network_parts(
-    network: keras.Model, specs: Specs, named: Callable[[list[tf.Tensor]], Tensors]
+    network: keras.Model,
+    specs: Specs,
+    named: Callable[[list[tf.Tensor]], Tensors],
+    keeps_lookups: bool,
 ) -> list[Part]:
-    """Return the network as one part, or as two if it starts by normalising its inputs."""
-    front, rest = split(network)
-    if front is None:
+    """Return the network as one part, or as two if it starts with layers that stay in float."""
+    cut = split(network, keeps_lookups=keeps_lookups)
+    if cut is None:
         return [_network_part(network, specs, named, is_network=True)]
-    normalized = {NORMALIZED: (tuple(front.output_shape[1:]), "float32")}
+    between = {
+        name: (tuple(tensor.shape[1:]), tensor.dtype)
+        for name, tensor in zip((PREPARED, MASK), cut.front.outputs, strict=False)
+    }
     return [
-        _network_part(front, specs, lambda outputs: {NORMALIZED: outputs[0]}),
-        _network_part(rest, normalized, named, is_network=True),
+        _network_part(cut.front, specs, lambda x: dict(zip(between, x, strict=True))),
+        _network_part(cut.rest, between, named, is_network=True),
     ]
 
 

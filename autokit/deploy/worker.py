@@ -34,13 +34,16 @@ def main(descriptor: int) -> None:
     ----------
     descriptor : int
         Of a SOCK_SEQPACKET socket. A message is a request in JSON, with a stream socket attached
-        for the answer: one line of JSON, ``{"done": true}``, ``{"error": text}`` or
-        ``{"signal": number}``. A closed stream socket ends the job.
+        for the answer: one line of JSON, ``{"done": true}``, ``{"error": text,
+        "details": {...}}`` or ``{"signal": number}``. A closed stream socket ends the job.
     """
     parent = os.getppid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.disable()  # a crash is an answer, not news for a terminal
-    from autokit.deploy import quantizers  # noqa: F401 (loads TensorFlow, for all jobs)
+    # What all jobs need is loaded once.
+    import ai_edge_litert.interpreter  # noqa: F401
+
+    from autokit.deploy import quantizers  # noqa: F401
 
     with socket.socket(fileno=descriptor) as control, _Jobs(control) as jobs:
         while os.getppid() == parent and jobs.idle_s() < _IDLE_S:
@@ -132,7 +135,10 @@ def _answer(request: dict[str, Any], answer: socket.socket) -> NoReturn:
             quantizers.run(**request)
             reply: dict[str, Any] = {"done": True}
         except Exception as error:
-            reply = {"error": str(error) or type(error).__name__}
+            reply = {
+                "error": str(error) or type(error).__name__,
+                "details": getattr(error, "details", {}),
+            }
         answer.sendall(_line(reply))
     finally:
         os._exit(0)

@@ -63,8 +63,8 @@ def test_an_error_comes_back_with_its_message(folder, tmp_path):
 
 
 def test_a_crash_is_an_error_and_the_next_job_works(folder, looping):
-    with pytest.raises(ExportError, match="quantiser crashed on this model .*SIG(SEGV|ABRT)"):
-        convert(looping.concrete, looping.variables, "int8", calibration=looping.calibration)
+    with pytest.raises(ExportError, match="crashed TensorFlow.s converter .*SIG(SEGV|ABRT)"):
+        convert(looping.concrete, looping.variables, "int8", rows=looping.rows)
     assert _works(folder)
 
 
@@ -181,4 +181,4 @@ def test_graphs_of_strings_and_tensors_are_calibrated():
         "x": np.linspace(0, 1, 40, dtype=np.float32)[:, None],
         "word": np.array([["a"], ["é"]] * 20, object),
     }
-    assert convert(trace(part), [], "int8", calibration=rows)[4:8] == b"TFL3"
+    assert convert(trace(part), [], "int8", rows=rows)[4:8] == b"TFL3"
