@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from autokit.layers import fake_quant as _fake_quant  # registers its layers with Keras
 from autokit.layers.copies import copied
 from autokit.layers.defaults import default_model
 from autokit.layers.networks import cnn, mlp, sequence
 
 __all__ = ["cnn", "copied", "default_model", "mlp", "sequence"]
+
+del _fake_quant
