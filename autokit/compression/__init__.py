@@ -9,12 +9,23 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
+    "Cluster": "clustering",
+    "OptimalBrainDamage": "brain_damage",
+    "Prune": "pruning",
+    "PruneLowMagnitude": "callback",
+    "cluster": "clustering",
+    "prune": "pruning",
+    "prune_optimal_brain_damage": "brain_damage",
+    "PruneBlocks": "structure",
+    "prune_blocks": "structure",
     "Distill": "distillation",
     "distill": "distillation",
     "Factorize": "factorization",
     "add_lora": "lora",
     "factorize": "factorization",
     "merge_lora": "lora",
+    "QuantizeAware": "quantization",
+    "quantize_aware": "quantization",
     "CompressionReport": "report",
     "CompressionWarning": "method",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from autokit._backend import keras
 from autokit.training import Held
@@ -60,6 +60,24 @@ def rebuilt(model: keras.Model, change: Change) -> keras.Model:
     return new
 
 
+class Call(NamedTuple):
+    """One call of a layer in a model's graph."""
+
+    layer: keras.layers.Layer
+    inputs: list
+    outputs: list
+
+
+def calls(model: keras.Model) -> list[Call]:
+    """All calls of a functional model's layers, each after those that it depends on."""
+    nodes = [
+        n
+        for depth in sorted(model._nodes_by_depth, reverse=True)
+        for n in model._nodes_by_depth[depth]
+    ]
+    return [Call(n.operation, list(n.input_tensors), list(n.outputs)) for n in nodes]
+
+
 def functional(model: keras.Model) -> keras.Model:
     """The same layers as a functional model.
 
@@ -92,10 +110,10 @@ def moved(held: Held, old: keras.Model, new: keras.Model) -> Held:
     Held
         Places in ``new.variables``.
     """
-    places = {(v.path, tuple(v.shape)): i for i, v in enumerate(new.variables)}
+    places = {v.path: i for i, v in enumerate(new.variables)}
 
     def move(former):
-        keys = [(old.variables[i].path, tuple(old.variables[i].shape)) for i in former]
-        return tuple(sorted(places[key] for key in keys if key in places))
+        paths = [old.variables[i].path for i in former]
+        return tuple(sorted(places[path] for path in paths if path in places))
 
     return Held(move(held.zeros), move(held.clusters))
