@@ -15,12 +15,14 @@ from autokit.compression.task import Task
 from autokit.layers.fake_quant import FAKE_QUANT_OF, FakeQuantRange
 from autokit.layers.graphs import Call, Copies, Graph, graph_of, rebuilt
 from autokit.layers.integer import (
+    AVERAGING,
     COMPUTING,
     FIXED_RANGES,
     FUSED,
+    SAME_SCALE,
     activation_of,
+    float_layers,
     has_fake_quant,
-    is_integer_layer,
     is_nonlinear,
     leading,
     without_fake_quant,
@@ -112,15 +114,14 @@ class QuantizeAware(CompressionMethod):
         task.held = _moved(task.held, original, quantized)
         task.model = quantized
         task.tune(self.epochs)
-        first = leading(graph)
-        layers = list(dict.fromkeys(c.layer for c in graph.calls if c not in first))
+        layers = dict.fromkeys(call.layer for call in graph.calls)
         return Outcome(
             quantized,
             task.held,
             {
                 "bits": self.bits,
                 "quantized": [x.name for x in layers if type(x) in FAKE_QUANT_OF],
-                "float": [x.name for x in layers if not is_integer_layer(x)],
+                "float": float_layers(graph),
             },
         )
 
@@ -130,9 +131,6 @@ quantize_aware = as_verb(
 )
 
 
-is_keras_tensor = keras.utils.is_keras_tensor
-
-
 def _fake_quantized(graph: Graph, bits: int) -> tuple[keras.Model, list]:
     """The network with rounding, and its ranges with the tensors that they are the ranges of."""
     if not any(type(call.layer) in FAKE_QUANT_OF for call in graph.calls):
@@ -140,48 +138,66 @@ def _fake_quantized(graph: Graph, bits: int) -> tuple[keras.Model, list]:
             "estimator_or_model: no layer of its model can be quantised; Dense, Conv1D, Conv2D, "
             "DepthwiseConv and SeparableConv layers can."
         )
-    copies, ranges = Copies(), []
-    entries = {id(t): t for t in graph.inputs}
-    for call in leading(graph):
-        entries.pop(id(call.inputs[0]))
-        entries[id(call.outputs)] = call.outputs
-    entered: dict[int, Any] = {}
+    rounding = _Rounding(graph, bits)
+    model = rebuilt(graph, rounding.emit)
+    return model, rounding.learned
 
-    def ranged(tensor, value, name, fixed=None):
-        layer = FakeQuantRange(fixed=fixed, name=copies.distinct(f"{name}_range"))
-        if fixed is None:
-            ranges.append((layer, tensor))
-        return layer(value)
 
-    def enter(old, new):
-        """Round what comes in from outside; all who take it get the same."""
-        if id(old) not in entries or "float" not in str(old.dtype):
-            return new
-        if id(old) not in entered:
-            entered[id(old)] = ranged(old, new, "inputs")
-        return entered[id(old)]
+class _Rounding:
+    """Rebuilds a network with rounded weights and activations."""
 
-    def emit(call, *args, **kwargs):
+    def __init__(self, graph: Graph, bits: int) -> None:
+        self.learned: list[tuple[FakeQuantRange, Any]] = []
+        self._graph, self._bits = graph, bits
+        self._copies = Copies()
+        # Behind which tensor there is which range; those of max-poolings and the like share it.
+        self._range_of: dict[int, FakeQuantRange] = {}
+        entries = [*graph.inputs, *(call.outputs for call in leading(graph))]
+        self._to_enter = {id(t) for t in entries if "float" in str(t.dtype)}
+        self._to_enter -= {id(call.inputs[0]) for call in leading(graph)}
+        self._entered: dict[int, Any] = {}
+
+    def emit(self, call: Call, *args: Any, **kwargs: Any) -> Any:
+        flat = [x for x in keras.tree.flatten((args, kwargs)) if keras.utils.is_keras_tensor(x)]
+        rounded = {id(x): self._enter(old, x) for old, x in zip(call.inputs, flat, strict=True)}
+        args, kwargs = keras.tree.map_structure(lambda x: rounded.get(id(x), x), (args, kwargs))
+        layer, outputs = call.layer, self._called(call, args, kwargs)
+        if activation_of(layer) in FIXED_RANGES and not self._graph.is_output(call):
+            return self._ranged(call.outputs, outputs, FIXED_RANGES[activation_of(layer)])
+        if _has_range(self._graph, call):
+            return self._ranged(call.outputs, outputs)
+        if type(layer) in SAME_SCALE and id(call.inputs[0]) in self._range_of:
+            known = self._range_of[id(call.outputs)] = self._range_of[id(call.inputs[0])]
+            if type(layer) in AVERAGING:
+                return known(outputs, training=False)  # it learns from what goes in alone
+        return outputs
+
+    def _called(self, call: Call, args: tuple, kwargs: dict) -> Any:
         layer = call.layer
-        news = iter(
-            [x for x in keras.tree.flatten((args, kwargs)) if keras.utils.is_keras_tensor(x)]
-        )
-        renewed = {id(new): enter(old, new) for old, new in zip(call.inputs, news, strict=True)}
-        args, kwargs = keras.tree.map_structure(lambda x: renewed.get(id(x), x), (args, kwargs))
         kind = FAKE_QUANT_OF.get(type(layer))
         if kind is None:
-            outputs = copies.emit(call, *args, **kwargs)
-        else:
-            config = {**copies.config_of(layer), "bits": _bits_of(layer, bits)}
-            outputs = copies.called(
-                layer, lambda: kind.from_config(config), args, kwargs, layer.variables
-            )
-        fixed = FIXED_RANGES.get(activation_of(layer))
-        if fixed is not None and not graph.is_output(call):
-            return ranged(call.outputs, outputs, layer.name, fixed)
-        return ranged(call.outputs, outputs, layer.name) if _has_range(graph, call) else outputs
+            return self._copies.emit(call, *args, **kwargs)
 
-    return rebuilt(graph, emit), ranges
+        def make():
+            config = self._copies.config_of(layer)
+            return kind.from_config({**config, "bits": _bits_of(layer, self._bits)})
+
+        return self._copies.called(layer, make, args, kwargs, layer.variables)
+
+    def _enter(self, old: Any, new: Any) -> Any:
+        """Round what comes in from outside; all who take it get the same."""
+        if id(old) not in self._to_enter:
+            return new
+        if id(old) not in self._entered:
+            self._entered[id(old)] = self._ranged(old, new)
+        return self._entered[id(old)]
+
+    def _ranged(self, old: Any, new: Any, fixed: tuple[float, float] | None = None) -> Any:
+        layer = FakeQuantRange(fixed=fixed, name=self._copies.distinct("range"))
+        self._range_of[id(old)] = layer
+        if fixed is None:
+            self.learned.append((layer, old))
+        return layer(new)
 
 
 def _bits_of(layer: Any, bits: int) -> int:

@@ -149,7 +149,7 @@ def export_tflite(
     """
     options = Options(quantization, timeout_s)
     path = checked_path(path, overwrite)
-    subject = subject_of(estimator_or_model)
+    subject = subject_of(estimator_or_model, quantization)
     rows = gather(subject, representative_data, quantization)
     isolation.prepare()
     graph = graph_of(subject, rows, options)

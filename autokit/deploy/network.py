@@ -7,15 +7,10 @@ from typing import Any
 
 from autokit._backend import keras, tf
 from autokit.deploy.proof import ExportError
+from autokit.layers.integer import NORMALIZING, has_fake_quant, without_fake_quant
 
-# Layers that bring inputs of any range to a common one: nothing before them can be int8.
-_NORMALIZING = (
-    keras.layers.Normalization,
-    keras.layers.BatchNormalization,
-    keras.layers.Rescaling,
-)
 # The first of these compares values, which rounding to 256 steps would change.
-_FLOAT = (keras.layers.Masking, *_NORMALIZING)
+_FLOAT = (keras.layers.Masking, *NORMALIZING)
 # Klambauer et al. (2017), Self-Normalizing Neural Networks, eq. 14.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -24,7 +19,8 @@ def prepared(model: keras.Model, *, unroll: bool = False) -> keras.Model:
     """Copy a model for conversion.
 
     The copy computes in float32, writes SELU in operations that keep their precision in int8,
-    and has recurrent layers unrolled if asked for.
+    and has recurrent layers unrolled if asked for. Of a model trained for integers it has the
+    ranges of activations, and weights that need no more rounding.
 
     Parameters
     ----------
@@ -43,6 +39,8 @@ def prepared(model: keras.Model, *, unroll: bool = False) -> keras.Model:
     ExportError
         If the model cannot be rebuilt from its configuration.
     """
+    if has_fake_quant(model):
+        model = without_fake_quant(model, keep_ranges=True)
     if unroll:
         _check_steps(model)
     config = _config(model)

@@ -15,7 +15,7 @@ from autokit.deploy.convert import Part, Specs, Tensors, trace
 from autokit.deploy.network import split
 from autokit.deploy.proof import ExportError
 from autokit.deploy.runtime import identifier
-from autokit.layers.integer import has_fake_quant, without_fake_quant
+from autokit.layers.integer import has_all_ranges, has_fake_quant, without_fake_quant
 
 ENCODED, PREPARED, MASK = "encoded", "prepared", "mask"
 NETWORK, OUTPUT = "network", "output"
@@ -173,8 +173,8 @@ def subject_of(estimator_or_model: Any, quantization: str | None = "int8") -> Su
     estimator_or_model : estimator or keras.Model
         A fitted estimator of this package, or a built model.
     quantization : str or None, default="int8"
-        As asked for. A model that was trained for integers rounds its activations; the files of
-        all others do not, and are compared with the model without that.
+        As asked for. A model that was trained for integers rounds its activations; the file
+        of any other quantisation does not, and is compared with the model without that.
 
     Returns
     -------
@@ -189,10 +189,7 @@ def subject_of(estimator_or_model: Any, quantization: str | None = "int8") -> Su
         If the estimator is not fitted.
     """
     if isinstance(estimator_or_model, keras.Model):
-        model = estimator_or_model
-        if quantization != "int8" and has_fake_quant(model):
-            model = without_fake_quant(model)
-        return _subject_of_model(model)
+        return _subject_of_model(_rounding_as(estimator_or_model, quantization))
     estimator = estimator_or_model
     if not hasattr(estimator, "output_graph"):
         raise ExportError(
@@ -206,10 +203,18 @@ def subject_of(estimator_or_model: Any, quantization: str | None = "int8") -> Su
             f"estimator_or_model: this {type(estimator).__name__} is not fitted yet; call fit "
             "before export_tflite."
         )
-    if quantization != "int8" and has_fake_quant(estimator.model_):
+    model = _rounding_as(estimator.model_, quantization)
+    if model is not estimator.model_:
         estimator = copy.copy(estimator)
-        estimator.model_ = without_fake_quant(estimator.model_)
+        estimator.model_ = model
     return Subject(estimator.model_, estimator, estimator.encoder_.raw_specs(), (OUTPUT,))
+
+
+def _rounding_as(model: keras.Model, quantization: str | None) -> keras.Model:
+    """Return the model with the roundings that its file will have."""
+    if not has_fake_quant(model) or (quantization == "int8" and has_all_ranges(model)):
+        return model
+    return without_fake_quant(model)
 
 
 def _subject_of_model(model: keras.Model) -> Subject:

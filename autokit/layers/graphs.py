@@ -204,9 +204,23 @@ def _inputs_like(tensors: list) -> list:
 
 
 def _replayed(model: keras.Model, called: Callable, inputs: list) -> list:
+    """Call a model's layers in their order on new inputs; return what its outputs become."""
+    # Keras hands out no map of tensors: a layer behind each output catches what arrives there.
+    ends = [keras.layers.Identity() for _ in model.outputs]
+    arrived = {}
+
+    def caught(layer, *args, **kwargs):
+        if any(layer is end for end in ends):
+            arrived[layer] = args[0]
+            return args[0]
+        return called(layer, *args, **kwargs)
+
     # In this form inputs and outputs are flat lists, also of a Sequential.
-    flat = keras.Model(list(model.inputs), list(model.outputs))
-    clone = keras.models.clone_model(
-        flat, input_tensors=inputs, clone_function=lambda layer: layer, call_function=called
+    outputs = [end(tensor) for end, tensor in zip(ends, model.outputs, strict=True)]
+    keras.models.clone_model(
+        keras.Model(list(model.inputs), outputs),
+        input_tensors=inputs,
+        clone_function=lambda layer: layer,
+        call_function=caught,
     )
-    return clone.outputs
+    return [arrived[end] for end in ends]

@@ -29,9 +29,10 @@ COMPUTING = (
     _layers.GlobalAveragePooling1D,
     _layers.GlobalAveragePooling2D,
 )
-# Values on a grid stay on it, or within half a step of it.
-_SAME_SCALE = (
-    _layers.InputLayer,
+# Their results are rounded to the grid of what goes in.
+AVERAGING = (_layers.AveragePooling1D, _layers.AveragePooling2D)
+# Values on a grid stay on it.
+SAME_SCALE = (
     _layers.Flatten,
     _layers.Reshape,
     _layers.Permute,
@@ -43,8 +44,7 @@ _SAME_SCALE = (
     _layers.GaussianNoise,
     _layers.MaxPooling1D,
     _layers.MaxPooling2D,
-    _layers.AveragePooling1D,
-    _layers.AveragePooling2D,
+    *AVERAGING,
     _layers.GlobalMaxPooling1D,
     _layers.GlobalMaxPooling2D,
     _layers.ZeroPadding1D,
@@ -76,9 +76,11 @@ def is_nonlinear(layer: Any) -> bool:
     return activation_of(layer) in _NONLINEAR
 
 
-def is_integer_layer(layer: Any) -> bool:
-    """Whether LiteRT computes a layer in integers, given the ranges before and behind it."""
-    if type(layer) in (*PLAIN_OF, *FAKE_QUANT_OF, *COMPUTING, *_SAME_SCALE, FakeQuantRange):
+def _is_integer(call: Call) -> bool:
+    layer = call.layer
+    if getattr(call.inputs[0], "_keras_mask", None) is not None:
+        return False  # it may compute with the mask, in operations of its own
+    if type(layer) in (*PLAIN_OF, *FAKE_QUANT_OF, *COMPUTING, *SAME_SCALE, FakeQuantRange):
         return True
     return activation_of(layer) in ("linear", *FUSED, *FIXED_RANGES, *_NONLINEAR)
 
@@ -100,6 +102,21 @@ def has_fake_quant(model: keras.Model) -> bool:
     return any(type(layer) in (*PLAIN_OF, FakeQuantRange) for layer in model.layers)
 
 
+def has_all_ranges(model: keras.Model) -> bool:
+    """Whether a model was trained to be quantised, and no layer of it was left in floats.
+
+    A converter takes the ranges of all activations from the model, or of none.
+    """
+    return has_fake_quant(model) and not float_layers(graph_of(copied(model)))
+
+
+def float_layers(graph: Graph) -> list[str]:
+    """Names of the layers that LiteRT does not compute in integers with trained ranges."""
+    first = leading(graph)
+    names = [c.layer.name for c in graph.calls if c not in first and not _is_integer(c)]
+    return list(dict.fromkeys(names))
+
+
 def without_fake_quant(model: keras.Model, *, keep_ranges: bool = False) -> keras.Model:
     """Plain layers whose weights are on the trained grid.
 
@@ -108,18 +125,12 @@ def without_fake_quant(model: keras.Model, *, keep_ranges: bool = False) -> kera
     model : keras.Model
         With layers of `autokit.layers.fake_quant`; it stays as it is.
     keep_ranges : bool, default=False
-        Whether the ranges of activations stay, for a converter that reads them. They go all the
-        same if a layer has none: the converter takes either all of them or none.
+        Whether the ranges of activations stay, for a converter that reads them.
 
     Returns
     -------
     keras.Model
     """
-    graph = graph_of(copied(model))
-    first = leading(graph)
-    keep_ranges = keep_ranges and all(
-        is_integer_layer(call.layer) for call in graph.calls if call not in first
-    )
     copies = Copies()
 
     def emit(call, *args, **kwargs):
@@ -130,7 +141,7 @@ def without_fake_quant(model: keras.Model, *, keep_ranges: bool = False) -> kera
             return copies.emit(call, *args, **kwargs)
         return copies.called(layer, lambda: _plain(layer, copies), args, kwargs, _weights_of(layer))
 
-    return rebuilt(graph, emit, model.name)
+    return rebuilt(graph_of(copied(model)), emit, model.name)
 
 
 def _plain(layer: Any, copies: Copies) -> Any:
