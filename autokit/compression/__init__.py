@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
+    "CompressionStep": "search",
+    "TargetNotMet": "search",
+    "compress": "search",
     "Cluster": "clustering",
     "OptimalBrainDamage": "brain_damage",
     "Prune": "pruning",
