@@ -165,7 +165,7 @@ def compare_exports(
             "output) of one of them."
         )
     (expected,) = subject.expected(X).values()
-    score_name, keras_score = score_of(subject, expected, y)
+    score_name, keras_score, n_rows = score_of(subject, expected, y)
     if representative_data is None:
         representative_data = getattr(subject.estimator, "sample_rows_", X)
     rows = []
@@ -196,12 +196,12 @@ def compare_exports(
                     size_bytes=report.size_bytes,
                     zipped_bytes=zipped_bytes(path.read_bytes()),
                     latency_ms=report.latency_ms.median,
-                    score=score_of(subject, got, y)[1],
+                    score=score_of(subject, got, y).value,
                     agreement=agreement,
                     max_abs_error=report.max_abs_error,
                 )
             )
-    return ExportComparison(tuple(rows), score_name, keras_score, len(expected))
+    return ExportComparison(tuple(rows), score_name, keras_score, n_rows)
 
 
 def zipped_bytes(data: bytes) -> int:

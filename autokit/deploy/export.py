@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from autokit.deploy import flatbuffer, isolation, metadata, proof
+from autokit.deploy import signatures as _signatures
 from autokit.deploy.files import checked_path, written
 from autokit.deploy.latency import Spread, measure
 from autokit.deploy.network import is_half_precision, one_line
@@ -17,6 +19,7 @@ from autokit.deploy.proof import ExportError
 from autokit.deploy.routes import Options, graph_of
 from autokit.deploy.rows import Rows, gather
 from autokit.deploy.runtime import TFLiteModel
+from autokit.deploy.score import Score, score_of
 from autokit.deploy.subject import Subject, subject_of
 
 _LATENCY_RUNS, _LATENCY_S = 200, 0.5
@@ -48,6 +51,8 @@ class ExportReport:
     rows_from : str
         Where they came from: "representative_data", "training" (rows that the estimator keeps)
         or "synthetic" (drawn about the encoder's means).
+    score : Score or None
+        Of the file on `representative_target`, if there was one.
     """
 
     path: Path
@@ -59,6 +64,7 @@ class ExportReport:
     ops: dict[str, int]
     n_rows: int
     rows_from: str
+    score: Score | None = None
 
 
 def export_tflite(
@@ -67,6 +73,8 @@ def export_tflite(
     *,
     quantization: str | None = None,
     representative_data: Any = None,
+    representative_target: Any = None,
+    signatures: Sequence[str] = (_signatures.SERVE,),
     overwrite: bool = False,
     tolerance: float | None = None,
     timeout_s: float = isolation.TIMEOUT_S,
@@ -75,9 +83,9 @@ def export_tflite(
 
     Raw rows go in: scaling, category codes and missing values are handled inside the file, and
     probabilities or values in the target's units come out, as float32 in every quantisation.
-    The file needs LiteRT's built-in operators only, has one signature ``serve`` (inputs
-    ``rows``, or ``numeric`` and ``categorical``; output ``output``), and carries labels and
-    columns as associated files, see :mod:`autokit.deploy.metadata`.
+    The file needs LiteRT's built-in operators only, has the signature ``serve`` (inputs
+    ``rows``, or ``numeric`` and ``categorical``; output ``output``), and carries labels,
+    columns, their normalisation, shapes and a hash, see :mod:`autokit.deploy.metadata`.
 
     Parameters
     ----------
@@ -94,6 +102,14 @@ def export_tflite(
         Rows as ``fit`` takes them (for a plain model its input, or a list or dict of inputs).
         For "int8" they tell the ranges of values: 100 to 500 training rows are enough, 32 the
         least. The file is proved on up to 256 of them.
+    representative_target : array-like, default=None
+        Targets of `representative_data`, as ``fit`` takes them (class indices for a plain model
+        that gives probabilities). The file is scored on all of these rows, and keeps the score:
+        pass held-out ones.
+    signatures : sequence of {"serve", "embed", "train_head", "infer"}, default=("serve",)
+        What the file can do. "embed" gives what the last layer sees, "train_head" trains that
+        layer, "infer" answers with the trained one, see :mod:`autokit.deploy.signatures`. With
+        more than "serve", the last layer is float32 in every quantisation.
     overwrite : bool, default=False
         Whether an existing file is replaced.
     tolerance : float, default=None
@@ -117,7 +133,8 @@ def export_tflite(
         If the model cannot be converted, or not in time, `representative_data` does not fit or is
         too small, or the file disagrees with Keras; no file is left behind.
     ValueError
-        If `quantization` is unknown, or `timeout_s` is not above 0.
+        If `quantization` or a signature is unknown, `representative_target` does not fit, or
+        `timeout_s` is not above 0.
     FileExistsError
         If the file exists and `overwrite` is False.
     OSError
@@ -148,15 +165,28 @@ def export_tflite(
     0.998
     """
     options = Options(quantization, timeout_s)
+    signatures = _signatures.checked(signatures)
     path = checked_path(path, overwrite)
     subject = subject_of(estimator_or_model, quantization)
     rows = gather(subject, representative_data, quantization)
     isolation.prepare()
-    graph = graph_of(subject, rows, options)
+    description, head = subject.description(quantization), None
+    if len(signatures) == 1:
+        graph = graph_of(subject, rows, options)
+    else:
+        graph, head = _signatures.graph_of(subject, rows, options, signatures)
+        description["head"] = head.describe()
     ops = _checked_operators(graph)
-    data = metadata.attach(graph, subject.description(quantization))
+    data, score = metadata.attach(graph, description), None
     with written(path, data) as unproved:
         compared, latency_ms = _proved(unproved, subject, rows.for_proof(), quantization, tolerance)
+        if head is not None:
+            _signatures.prove(TFLiteModel(unproved), rows.tensors, head)
+        if representative_target is not None:
+            score = _scored(unproved, subject, representative_data, representative_target)
+            data = metadata.attach(graph, {**description, "score": score._asdict()})
+            with written(unproved, data):
+                pass
     return ExportReport(
         path=path,
         quantization=quantization,
@@ -167,6 +197,7 @@ def export_tflite(
         ops=ops,
         n_rows=len(rows.for_proof()),
         rows_from=rows.source,
+        score=score,
     )
 
 
@@ -199,6 +230,17 @@ def _proved(
     once = time.perf_counter() - start
     n_runs = int(np.clip(_LATENCY_S / max(once, 1e-9), 5, _LATENCY_RUNS))
     return compared, measure(file, singles, n_runs)
+
+
+def _scored(path: Path, subject: Subject, X: Any, y: Any) -> Score:
+    if X is None or len(subject.output_names) > 1:
+        raise ValueError(
+            "representative_target needs representative_data, its rows, and a model of one output; "
+            "pass both, or neither."
+        )
+    file = TFLiteModel(path)
+    (outputs,) = file.run(file.tensors(X)).values()
+    return score_of(subject, outputs, y, "representative_target")
 
 
 def _singles(tensors: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from autokit.deploy import metadata as _metadata
-from autokit.deploy.quiet import quiet
-
-_CHUNK = 256
+from autokit.deploy.litert import LoadedFile
 
 
 class TFLiteModel:
@@ -55,10 +53,39 @@ class TFLiteModel:
     def __init__(self, path: str | Path, *, n_threads: int = 1):
         self.path = Path(path)
         self.metadata = _metadata.read(self.path)
-        self._interpreter = _load(self.path, n_threads)
-        self._inputs = _named(self._interpreter, "input")
-        self._outputs = _named(self._interpreter, "output")
-        self._batch: int | None = None  # rows the tensors are allocated for
+        self._file = LoadedFile(self.path, n_threads)
+        self._inputs = self._file.inputs
+        self._head: dict[str, np.ndarray] | None = None
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """Names of the graphs in the file, such as ``serve``, ``embed`` and ``train_head``."""
+        return self._file.signatures
+
+    @property
+    def head(self) -> dict[str, np.ndarray]:
+        """The last layer that predictions use: ``kernel``, ``bias``; may be set, None for shipped.
+
+        It is what an application stores of its training. Only for files with the signatures
+        ``train_head`` or ``infer``.
+        """
+        return self.shipped_head() if self._head is None else self._head
+
+    @head.setter
+    def head(self, value: dict[str, np.ndarray] | None) -> None:
+        if value is None:
+            self._head = None
+            return
+        self._need("infer")
+        shapes = {name: tuple(self.metadata["head"][name]) for name in ("kernel", "bias")}
+        value = {name: np.asarray(value[name], np.float32) for name in shapes}
+        for name, shape in shapes.items():
+            if value[name].shape != shape:
+                raise ValueError(
+                    f"head: {name} must be of shape {shape} for {self.path.name}, got "
+                    f"{value[name].shape}."
+                )
+        self._head = value
 
     @property
     def classes_(self) -> np.ndarray:
@@ -117,6 +144,105 @@ class TFLiteModel:
         if self.metadata.get("classes") is None:
             raise AttributeError(f"{self._without_labels()}; use predict instead.")
         return next(iter(self.run(self.tensors(X)).values()))
+
+    def embed(self, X: Any) -> np.ndarray:
+        """Compute what the last layer sees.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, ...)
+            Rows as for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            Features.
+
+        Raises
+        ------
+        AttributeError
+            If the file was exported without the signature ``embed``.
+        ValueError
+            If X does not fit the file's inputs.
+        """
+        self._need("embed")
+        return self.run_signature("embed", self.tensors(X), {})["embedding"]
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        learning_rate: float = 0.1,
+        epochs: int = 1,
+        batch_size: int = 32,
+        random_state: int = 0,
+    ) -> TFLiteModel:
+        """Train the last layer in LiteRT, by gradient descent, from where it is.
+
+        The file on disk stays as it is; ``head`` holds what was learned, and predictions use it.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, ...)
+            Rows as for :meth:`predict`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of ``classes_``, or numbers in the target's units; for a plain model with a
+            softmax, class indices.
+        learning_rate : float, default=0.1
+            Of gradient descent.
+        epochs : int, default=1
+            Passes over the rows, which are embedded once.
+        batch_size : int, default=32
+            Rows of a step.
+        random_state : int, default=0
+            Seed of the order of rows.
+
+        Returns
+        -------
+        TFLiteModel
+            Itself.
+
+        Raises
+        ------
+        AttributeError
+            If the file was not exported with the signatures ``embed``, ``train_head`` and
+            ``infer``.
+        ValueError
+            If X or y do not fit the file, or training diverged; ``head`` is as before then.
+        """
+        from autokit.deploy.on_device import encoded_targets, trained_head
+
+        for name in ("embed", "train_head", "infer"):
+            self._need(name)
+        embedding, targets = self.embed(X), encoded_targets(y, self.metadata)
+        n_targets = len(next(iter(targets.values())))
+        if n_targets != len(embedding):
+            raise ValueError(
+                f"y has {n_targets} targets for {len(embedding)} rows; pass one for each row."
+            )
+        head, loss = trained_head(
+            self.run_signature,
+            self.head,
+            embedding,
+            targets,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            random_state=random_state,
+        )
+        if not all(np.isfinite(values).all() for values in head.values()):
+            raise ValueError(
+                f"learning_rate={learning_rate:g} made the loss {loss:g}; lower it. The head is as "
+                "before."
+            )
+        self._head = head
+        return self
+
+    def shipped_head(self) -> dict[str, np.ndarray]:
+        """Return the last layer as it was exported: ``kernel``, ``bias``."""
+        self._need("head")
+        return self.run_signature("head", {}, {"scale": np.ones(1, np.float32)})
 
     def specs(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Return each input tensor's shape without the batch dimension, and its dtype."""
@@ -183,43 +309,43 @@ class TFLiteModel:
         dict of str to ndarray
             Outputs by name.
         """
-        n_rows = len(next(iter(tensors.values())))
-        step = self._fixed_batch() or _CHUNK
-        if n_rows % step and self._fixed_batch():
-            raise ValueError(f"X must have a multiple of {step} rows for this file, got {n_rows}.")
-        if 0 < n_rows <= step:
-            return self._invoke(tensors, n_rows)
-        parts = [
-            self._invoke({k: v[i : i + step] for k, v in tensors.items()}, min(step, n_rows - i))
-            for i in range(0, n_rows, step)
-        ]
-        if not parts:
-            raise ValueError("X has 0 rows; give at least one.")
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if self._head is not None:
+            return self.run_signature("infer", tensors, self._head)
+        return self._file.run(tensors)
 
-    def _invoke(self, tensors: dict[str, np.ndarray], n_rows: int) -> dict[str, np.ndarray]:
-        interpreter = self._interpreter
-        try:
-            if n_rows != self._batch:
-                for name, detail in self._inputs.items():
-                    shape = [n_rows, *(int(n) for n in tensors[name].shape[1:])]
-                    interpreter.resize_tensor_input(detail["index"], shape)
-                interpreter.allocate_tensors()
-                self._batch = n_rows
-            for name, detail in self._inputs.items():
-                interpreter.set_tensor(detail["index"], tensors[name])
-            interpreter.invoke()
-            return {n: interpreter.get_tensor(d["index"]) for n, d in self._outputs.items()}
-        except RuntimeError as error:
-            self._batch = None
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(
-                f"LiteRT cannot run {self.path.name} on these rows: {reason}"
-            ) from error
+    def run_signature(
+        self, name: str, tensors: dict[str, np.ndarray], others: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Run one of the file's graphs.
 
-    def _fixed_batch(self) -> int | None:
-        sizes = {int(d["shape_signature"][0]) for d in self._inputs.values() if len(d["shape"])}
-        return max(sizes) if sizes and min(sizes) > 0 else None
+        Parameters
+        ----------
+        name : str
+            Of ``signatures``.
+        tensors : dict of str to ndarray
+            Its inputs that hold a row for each sample, as from :meth:`tensors`; may be empty.
+        others : dict of str to ndarray
+            Its other inputs.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Outputs by name.
+
+        Raises
+        ------
+        ValueError
+            If LiteRT cannot run it on these.
+        """
+        return self._file.run_signature(name, tensors, others)
+
+    def _need(self, signature: str) -> None:
+        if signature not in self.signatures:
+            wanted = "infer" if signature == "head" else signature
+            raise AttributeError(
+                f"{self.path.name} has no signature {signature!r}; export it with "
+                f"signatures=('embed', 'train_head', 'infer'), or with {wanted!r} at least."
+            )
 
     def _fitted(self, name: str, value: Any) -> np.ndarray:
         """Check one plain input, and cast it if nothing but precision is lost."""
@@ -236,6 +362,8 @@ class TFLiteModel:
             )
         if dtype.kind == "S":
             return array.astype(object)
+        if self._inputs[name]["quantization"][0] and array.dtype.kind == "f":
+            return array.astype(np.float32)  # integers stand for numbers: quantised when run
         if not np.can_cast(array.dtype, dtype, "same_kind") and dtype.kind != "f":
             raise ValueError(
                 f"X must be {dtype} for the input {name!r}, got {array.dtype}; cast it with "
@@ -252,33 +380,3 @@ class TFLiteModel:
 def identifier(name: str) -> str:
     """Return an input's or output's name as a file spells it."""
     return re.sub(r"\W", "_", name)
-
-
-def _load(path: Path, n_threads: int) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        with quiet():
-            interpreter = Interpreter(model_path=str(path), num_threads=int(n_threads))
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"path: LiteRT cannot load {path}: {reason}; the file is corrupted, or needs operators "
-            "beyond the built-in ones."
-        ) from error
-    return interpreter
-
-
-def _named(interpreter: Any, which: str) -> dict[str, dict]:
-    """Inputs or outputs by the names of the signature, or of the tensors if there is none."""
-    details = getattr(interpreter, f"get_{which}_details")()
-    names = {d["index"]: d["name"] for d in details}
-    for signature in interpreter.get_signature_list():
-        runner = interpreter.get_signature_runner(signature)
-        signed = getattr(runner, f"get_{which}_details")()
-        by_index = {d["index"]: name for name, d in signed.items()}
-        if by_index.keys() == names.keys():
-            names = by_index
-            break
-    return {names[d["index"]]: d for d in details}
