@@ -100,7 +100,7 @@ class CompressionMethod(BaseEstimator):
         self._validate_params()
         seed = self._seed(estimator)
         task = task_of_estimator(estimator, X, data, None, self.validation_fraction, seed)
-        _commit(estimator, *self._run(task, _path(estimator)))
+        _commit(estimator, *self._run(task, earlier_reports(estimator)))
 
     def compress(self, estimator_or_model: Any, X: Any, y: Any, validation_data=None) -> Any:
         """Return a compressed copy.
@@ -138,7 +138,7 @@ class CompressionMethod(BaseEstimator):
             estimator, X, data, validation, self.validation_fraction, self._seed(estimator)
         )
         compressed = copy.copy(estimator)
-        _commit(compressed, *self._run(task, _path(estimator)))
+        _commit(compressed, *self._run(task, earlier_reports(estimator)))
         return compressed
 
     def _compress_model(self, model, X, y, validation_data):
@@ -146,7 +146,7 @@ class CompressionMethod(BaseEstimator):
         validation = None if validation_data is None else _plain_batch(*validation_data)
         task = task_of_model(model, data, validation, self.validation_fraction, self._seed(None))
         task.held = getattr(model, "held_", Held())
-        outcome, report = self._run(task, _path(model))
+        outcome, report = self._run(task, earlier_reports(model))
         outcome.model.held_, outcome.model.compression_report_ = outcome.held, report
         constraints = outcome.held.constraints()
         if constraints is not None:
@@ -261,7 +261,8 @@ def _commit(estimator: Any, outcome: Outcome, report: CompressionReport) -> None
     estimator.compression_report_ = report
 
 
-def _path(compressed: Any) -> tuple[CompressionReport, ...]:
+def earlier_reports(compressed: Any) -> tuple[CompressionReport, ...]:
+    """The reports of all compressions that an estimator or a model has gone through."""
     report = getattr(compressed, "compression_report_", None)
     return () if report is None else (*report.path, report)
 
