@@ -11,18 +11,29 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "ExportError": "deploy",
     "ExportReport": "deploy",
     "KerasClassifier": "estimators",
     "KerasRegressor": "estimators",
     "NASClassifier": "nas",
     "NASRegressor": "nas",
     "TFLiteModel": "deploy",
+    "add_lora": "compression",
+    "cluster": "compression",
     "compare_exports": "deploy",
+    "compress": "compression",
+    "distill": "compression",
     "export_tflite": "deploy",
+    "factorize": "compression",
     "load": "persistence",
+    "merge_lora": "compression",
+    "prune": "compression",
+    "prune_blocks": "compression",
+    "prune_optimal_brain_damage": "compression",
+    "quantize_aware": "compression",
     "save": "persistence",
 }
-_SUBPACKAGES = ("deploy", "layers", "nas", "preprocessing", "report", "training")
+_SUBPACKAGES = ("compression", "deploy", "layers", "nas", "preprocessing", "report", "training")
 
 __all__ = ["__version__", *_PUBLIC]
 
