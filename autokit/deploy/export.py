@@ -12,6 +12,7 @@ import numpy as np
 
 from autokit.deploy import flatbuffer, isolation, metadata, proof
 from autokit.deploy import signatures as _signatures
+from autokit.deploy.blame import blamed
 from autokit.deploy.files import checked_path, written
 from autokit.deploy.latency import Spread, measure
 from autokit.deploy.network import is_half_precision, one_line
@@ -75,6 +76,7 @@ def export_tflite(
     representative_data: Any = None,
     representative_target: Any = None,
     signatures: Sequence[str] = (_signatures.SERVE,),
+    integer_io: bool = False,
     overwrite: bool = False,
     tolerance: float | None = None,
     timeout_s: float = isolation.TIMEOUT_S,
@@ -82,7 +84,7 @@ def export_tflite(
     """Write a .tflite file, after running it in LiteRT and comparing it with Keras.
 
     Raw rows go in: scaling, category codes and missing values are handled inside the file, and
-    probabilities or values in the target's units come out, as float32 in every quantisation.
+    probabilities or values in the target's units come out, as float32 unless `integer_io`.
     The file needs LiteRT's built-in operators only, has the signature ``serve`` (inputs
     ``rows``, or ``numeric`` and ``categorical``; output ``output``), and carries labels,
     columns, their normalisation, shapes and a hash, see :mod:`autokit.deploy.metadata`.
@@ -93,15 +95,18 @@ def export_tflite(
         A fitted estimator of this package, or a built Keras model.
     path : str or Path
         The file to write.
-    quantization : {None, "dynamic", "float16", "int8"}, default=None
+    quantization : {None, "dynamic", "float16", "int8", "int4", "int16x8"}, default=None
         None keeps float32. "dynamic" stores large weights as int8 and computes in float or
         mixed precision. "float16" stores weights in half precision. "int8" computes the network
-        in integers alone. The encoder and the mapping of outputs stay float32 in all of them:
-        columns of range 1 and 1e5 do not share one scale of 256 steps.
+        in integers alone. "int4" is "dynamic" with weights of 4 bits in dense and convolution
+        layers. "int16x8" has activations of 16 bits and weights of 8: nearly as exact as
+        float32, not offered by attention and layer normalisation, and slower on most devices.
+        The encoder and the mapping of outputs stay float32 in all of them: columns of range 1
+        and 1e5 do not share one scale of 256 steps.
     representative_data : array-like or DataFrame, default=None
         Rows as ``fit`` takes them (for a plain model its input, or a list or dict of inputs).
-        For "int8" they tell the ranges of values: 100 to 500 training rows are enough, 32 the
-        least. The file is proved on up to 256 of them.
+        For "int8" and "int16x8" they tell the ranges of values: 100 to 500 training rows are
+        enough, 32 the least. The file is proved on up to 256 of them.
     representative_target : array-like, default=None
         Targets of `representative_data`, as ``fit`` takes them (class indices for a plain model
         that gives probabilities). The file is scored on all of these rows, and keeps the score:
@@ -110,14 +115,19 @@ def export_tflite(
         What the file can do. "embed" gives what the last layer sees, "train_head" trains that
         layer, "infer" answers with the trained one, see :mod:`autokit.deploy.signatures`. With
         more than "serve", the last layer is float32 in every quantisation.
+    integer_io : bool, default=False
+        Whether the file takes and gives int8, for chips without floating point; only with
+        "int8". Encoder and output mapping become integer too, each input has one scale:
+        columns of different ranges are refused by the proof, and texts have no scale.
+        :class:`~autokit.deploy.TFLiteModel` takes and gives numbers as before.
     overwrite : bool, default=False
         Whether an existing file is replaced.
     tolerance : float, default=None
         Largest difference from Keras, of probabilities in absolute terms and of other outputs
-        as a share of their range. By default 1e-4 (float32), 0.01 (float16), and 0.1 for 95 %
-        of rows (dynamic, int8); with "float16" 99 %, with "dynamic" and "int8" 95 % of rows
-        must also get the same class, rows that Keras itself holds undecided within the
-        tolerance aside.
+        as a share of their range. By default 1e-4 (float32), 0.01 (float16), 0.1 for 95 % of
+        rows (dynamic, int8), 0.05 for 95 % (int16x8) and 0.25 for 90 % (int4); the same share
+        of rows ("float16" 99 %) must get the same class, rows that Keras itself holds undecided
+        within the tolerance aside.
     timeout_s : float, default=600
         Seconds after which a conversion is given up. It runs in a process of its own: a crash
         or an endless loop of the converter is an error here.
@@ -133,8 +143,8 @@ def export_tflite(
         If the model cannot be converted, or not in time, `representative_data` does not fit or is
         too small, or the file disagrees with Keras; no file is left behind.
     ValueError
-        If `quantization` or a signature is unknown, `representative_target` does not fit, or
-        `timeout_s` is not above 0.
+        If `quantization` or a signature is unknown, `integer_io` comes without "int8",
+        `representative_target` does not fit, or `timeout_s` is not above 0.
     FileExistsError
         If the file exists and `overwrite` is False.
     OSError
@@ -153,7 +163,7 @@ def export_tflite(
     0.40 (33,000).
 
     Recurrent layers run one row at a time in float files (their loop needs a fixed batch), and
-    are unrolled over time for "int8", where a loop would crash the converter.
+    are unrolled over time for "int8" and "int16x8", where a loop would crash the converter.
 
     Examples
     --------
@@ -164,12 +174,15 @@ def export_tflite(
     >>> report.agreement  # doctest: +SKIP
     0.998
     """
-    options = Options(quantization, timeout_s)
+    options = Options(quantization, timeout_s, integer_io)
     signatures = _signatures.checked(signatures)
     path = checked_path(path, overwrite)
+    isolation.prepare()
     subject = subject_of(estimator_or_model, quantization)
     rows = gather(subject, representative_data, quantization)
-    isolation.prepare()
+    proof_rows = rows.for_proof()
+    expected = proof_rows.expected(subject)
+    proof.check_model(expected)
     description, head = subject.description(quantization), None
     if len(signatures) == 1:
         graph = graph_of(subject, rows, options)
@@ -179,7 +192,12 @@ def export_tflite(
     ops = _checked_operators(graph)
     data, score = metadata.attach(graph, description), None
     with written(path, data) as unproved:
-        compared, latency_ms = _proved(unproved, subject, rows.for_proof(), quantization, tolerance)
+        try:
+            compared, latency_ms = _proved(
+                unproved, subject, proof_rows, expected, quantization, tolerance
+            )
+        except proof.Disagreement as error:
+            raise blamed(error, subject, rows, options) from error
         if head is not None:
             _signatures.prove(TFLiteModel(unproved), rows.tensors, head)
         if representative_target is not None:
@@ -195,17 +213,21 @@ def export_tflite(
         agreement=compared.agreement,
         latency_ms=latency_ms,
         ops=ops,
-        n_rows=len(rows.for_proof()),
+        n_rows=len(proof_rows),
         rows_from=rows.source,
         score=score,
     )
 
 
 def _proved(
-    path: Path, subject: Subject, rows: Rows, quantization: str | None, tolerance: float | None
+    path: Path,
+    subject: Subject,
+    rows: Rows,
+    expected: dict[str, np.ndarray],
+    quantization: str | None,
+    tolerance: float | None,
 ) -> tuple[proof.Comparison, Spread]:
     """Run the file on rows, compare it with Keras, and time it."""
-    expected = rows.expected(subject)
     try:
         file = TFLiteModel(path)
         tensors = rows.tensors if rows.user is None else file.tensors(rows.user)

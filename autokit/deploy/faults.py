@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from autokit._backend import keras
-from autokit.deploy.convert import Unconvertible
+from autokit.deploy.convert import Arrays, Unconvertible
 from autokit.deploy.proof import ExportError
 
 # Keras layers whose operators LiteRT has not built in, and what does their work.
@@ -104,28 +103,28 @@ def is_custom(layer: keras.Layer) -> bool:
     return type(layer).__module__.partition(".")[0] not in ("keras", "autokit")
 
 
-def worst_layer(expected: dict[str, Any], got: dict[str, Any]) -> tuple[str, float] | None:
+def first_to_part(expected: Arrays, got: Arrays) -> tuple[int, float] | None:
     """Find where two runs of one network part.
 
     Parameters
     ----------
     expected, got : dict of str to ndarray of shape (n_rows, ...)
-        Outputs of its layers by name, in the order of the network.
+        Outputs of its layers, in the order of the network.
 
     Returns
     -------
-    tuple of (str, float) or None
-        The layer whose error grows most over that of the layers before it, and that error: the
-        median over rows, as a share of the output's range. None if nothing differs.
+    tuple of (int, float) or None
+        The layer whose error grows most over that of all before it, and that error: the median
+        over rows of the largest difference, as a share of the output's range. None if nothing
+        differs.
     """
-    errors, before, worst = {}, 0.0, None
-    for name, values in expected.items():
-        values = np.asarray(values, np.float64)
+    before, worst = 0.0, (0.0, None)
+    for i, name in enumerate(expected):
+        values = np.asarray(expected[name], np.float64)
         difference = np.abs(values - np.asarray(got[name], np.float64))
         by_row = difference.reshape(len(values), -1).max(axis=1)
-        errors[name] = float(np.median(by_row) / max(np.ptp(values), 1e-12))
-        growth = errors[name] - before
-        if worst is None or growth > worst[1]:
-            worst = (name, growth)
-        before = max(before, errors[name])
-    return (worst[0], errors[worst[0]]) if worst and worst[1] > 0 else None
+        # NaN is as wrong as can be.
+        error = float(np.nan_to_num(np.median(by_row), nan=np.inf) / (np.ptp(values) or 1.0))
+        worst = max(worst, (error - before, (i, error)), key=lambda found: found[0])
+        before = max(before, error)
+    return worst[1]

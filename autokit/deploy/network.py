@@ -69,7 +69,7 @@ class Split:
     Attributes
     ----------
     front : keras.Model
-        From the input to a tensor, and to its mask if it has one.
+        From the input to a tensor, and to its masks if it has any.
     rest : keras.Model
         From these to the outputs.
     """
@@ -99,16 +99,16 @@ def split(model: keras.Model, *, keeps_lookups: bool = False) -> Split | None:
     if len(getattr(model, "inputs", None) or ()) != 1 or not isinstance(layers[0], first):
         return None
     try:
-        # In a copy no layer has been called twice.
         copy = _copy(model, model.get_config())
         tensor = copy.inputs[0]
-        layers = [x for x in copy.layers if not isinstance(x, keras.layers.InputLayer)]
-        while isinstance(layers[0], first) and _consumers(layers, tensor) == layers[:1]:
-            tensor = layers.pop(0).output
+        # A Sequential model has called its layers more than once.
+        levels = getattr(copy, "_functional", copy)._nodes_by_depth
+        calls = [call for depth in sorted(levels, reverse=True) for call in levels[depth]]
+        while isinstance(layer := _only_layer(calls, tensor), first):
+            tensor = next(call.outputs[0] for call in calls if call.operation is layer)
         if tensor is copy.inputs[0]:
             return None
-        mask = getattr(tensor, "_keras_mask", None)
-        between = [tensor] if mask is None else [tensor, mask]
+        between = [tensor, *_beside(calls, tensor)]
         outputs = copy.outputs if len(copy.outputs) > 1 else copy.outputs[0]
         return Split(keras.Model(copy.inputs[0], between), keras.Model(between, outputs))
     except Exception:
@@ -176,5 +176,18 @@ def _selu(x: tf.Tensor) -> tf.Tensor:
     return _SELU_SCALE * _SELU_ALPHA * elu + _SELU_SCALE * (1.0 - _SELU_ALPHA) * relu
 
 
-def _consumers(layers: list, tensor: Any) -> list:
-    return [x for x in layers if any(t is tensor for t in keras.tree.flatten(x.input))]
+def _only_layer(calls: list, tensor: Any) -> keras.Layer | None:
+    """Return the layer that takes a tensor, if there is just one; masks come from operations."""
+    takers = [call.operation for call in calls if any(t is tensor for t in call.input_tensors)]
+    layers = [taker for taker in takers if isinstance(taker, keras.Layer)]
+    return layers[0] if len(layers) == 1 else None
+
+
+def _beside(calls: list, tensor: Any) -> list:
+    """Return what else crosses the cut at a tensor: masks, computed from the input."""
+    behind, crossing = {id(tensor)}, {}
+    for call in calls:  # those that compute inputs of others come first
+        if any(id(t) in behind for t in call.input_tensors):
+            behind.update(id(t) for t in call.outputs)
+            crossing.update({id(t): t for t in call.input_tensors if id(t) not in behind})
+    return list(crossing.values())

@@ -85,7 +85,7 @@ def compare(
     Raises
     ------
     ExportError
-        If an output is NaN or infinite, or disagrees beyond the tolerance.
+        If an output of the file is NaN or infinite, or disagrees beyond the tolerance.
     """
     limits = TOLERANCES[quantization]
     if tolerance is not None:
@@ -100,10 +100,32 @@ def compare(
     )
 
 
+def check_model(expected: dict[str, np.ndarray]) -> None:
+    """Refuse a model whose own outputs are of no use.
+
+    Parameters
+    ----------
+    expected : dict of str to ndarray of shape (n_rows, ...)
+        Keras' outputs by name.
+
+    Raises
+    ------
+    ExportError
+        If one is NaN or infinite.
+    """
+    for values in expected.values():
+        if not np.isfinite(values).all():
+            raise ExportError(
+                "estimator_or_model: the model itself outputs NaN or infinity on "
+                f"{_rows_with(~np.isfinite(values))}; train it again with a lower learning rate, "
+                "or look for such values in its weights."
+            )
+
+
 def _compare(expected, got, limits, quantization, is_probability) -> Comparison:
     expected = np.asarray(expected, np.float64)
     got = np.asarray(got, np.float64)
-    _check_finite(expected, got)
+    _check_finite(got)
     if is_probability is None:
         is_probability = are_probabilities(expected)
     n_rows = len(expected)
@@ -136,14 +158,9 @@ def are_probabilities(values: np.ndarray) -> bool:
     return bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=1e-3))
 
 
-def _check_finite(expected: np.ndarray, got: np.ndarray) -> None:
-    if not np.isfinite(expected).all():
-        raise ExportError(
-            "estimator_or_model: the model itself outputs NaN or infinity on "
-            f"{_rows_with(~np.isfinite(expected))}; train it again with a lower learning rate."
-        )
+def _check_finite(got: np.ndarray) -> None:
     if not np.isfinite(got).all():
-        raise ExportError(
+        raise Disagreement(
             "estimator_or_model: the exported file outputs NaN or infinity where Keras does not, "
             f"on {_rows_with(~np.isfinite(got))}; no file was written."
         )

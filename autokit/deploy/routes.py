@@ -111,8 +111,8 @@ def _whole(subject: Subject, rows: Rows, options: Options) -> bytes:
 
 def _parts(subject: Subject, rows: Rows, options: Options) -> bytes:
     """Quantise the network alone, between an encoder and an output mapping in float32."""
-    keeps_lookups = options.quantization == "int16x8"  # GATHER has no calibrated 16-bit form
     network = prepared(subject.model)
+    keeps_lookups = options.is_calibrated and _are_lookups_float(network, options)
     parts = subject.parts(network, keeps_lookups=keeps_lookups)
     traced = _traced(parts)
     if options.is_calibrated and any(map(has_loops, traced)):
@@ -127,6 +127,12 @@ def _parts(subject: Subject, rows: Rows, options: Options) -> bytes:
         conversions.append(Conversion(concrete, part.variables, how, inputs))
         inputs = _outputs(part, inputs)
     return flatbuffer.join(convert_all(conversions, options.timeout_s))
+
+
+def _are_lookups_float(network: keras.Model, options: Options) -> bool:
+    # There is no calibrated 16-bit form of them, and XNNPACK does not take masks from int8 ones.
+    is_masked = any(getattr(layer, "mask_zero", False) for layer in faults.layers_of(network))
+    return is_masked or options.quantization == "int16x8"
 
 
 def _first(tensors: Arrays) -> Arrays:

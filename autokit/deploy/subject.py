@@ -154,8 +154,10 @@ class Subject:
         described["name"] = type(self.estimator).__name__
         described["rows"] = _brief(self.estimator.encoder_.describe())
         if not self.is_classifier:
-            target_ndim = self.estimator.target_.describe()["ndim"]
-            return {**described, "task": "regression", "target_ndim": target_ndim}
+            target = self.estimator.target_.describe()
+            described.update(task="regression", target_ndim=target["ndim"])
+            described["target"] = {k: _rounded(target[k]) for k in ("mean", "scale")}
+            return described
         classes = np.asarray(self.estimator.classes_)
         return {
             **described,
@@ -245,9 +247,10 @@ def _network_parts(
     cut = split(network, keeps_lookups=keeps_lookups)
     if cut is None:
         return [_network_part(network, specs, named, is_network=True)]
+    names = [PREPARED, *(f"{MASK}_{i}" for i in range(1, len(cut.front.outputs)))]
     between = {
         name: (tuple(tensor.shape[1:]), tensor.dtype)
-        for name, tensor in zip((PREPARED, MASK), cut.front.outputs, strict=False)
+        for name, tensor in zip(names, cut.front.outputs, strict=True)
     }
     return [
         _network_part(cut.front, specs, lambda x: dict(zip(between, x, strict=True))),
@@ -269,11 +272,20 @@ def _is_passive(part: Part) -> bool:
 
 
 def _brief(rows: dict[str, Any]) -> dict[str, Any]:
-    """Drop what the graph itself holds: means, scales, categories."""
+    """Keep what a row is, and how the graph normalises it."""
+    inside = "inside the file: (value - mean) / scale" if rows["standardize"] else "none"
+    brief = {"kind": rows["kind"], "normalization": inside}
     if "columns" not in rows:
-        return {"kind": rows["kind"], "shape": list(rows["shape"])}
-    columns = [{"name": c["name"], "kind": c["kind"]} for c in rows["columns"]]
-    return {"kind": rows["kind"], "columns": columns}
+        return {**brief, **{k: _rounded(rows[k]) for k in ("shape", "mean", "scale")}}
+    columns = [{k: _rounded(v) for k, v in column.items()} for column in rows["columns"]]
+    return {**brief, "columns": columns}
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to the precision of float32."""
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
