@@ -20,6 +20,9 @@ from autokit.deploy.metadata import IDENTIFIER
 _OPERATOR_NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
+_TYPE_NAMES = {
+    code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)
+}
 # The converter's own diary (its version, its options); nothing at run time reads it.
 _DROPPED_METADATA = {b"CONVERSION_METADATA"}
 
@@ -217,15 +220,51 @@ def signature_tensors(model: schema.ModelT) -> tuple[dict[str, int], dict[str, i
     )
 
 
-def interface(model: schema.ModelT) -> tuple[list[str], list[str]]:
-    """Return the names of inputs and of outputs, in the order in which the graph has them."""
-    graph = model.subgraphs[0]
-    return tuple(
-        [next(name for name, i in named.items() if i == index) for index in indices]
-        for named, indices in zip(
-            signature_tensors(model), (graph.inputs, graph.outputs), strict=True
-        )
-    )
+def signatures_of(model: schema.ModelT) -> dict[str, dict[str, list[dict]]]:
+    """Describe the tensors of each signature.
+
+    Parameters
+    ----------
+    model : ModelT
+        A model.
+
+    Returns
+    -------
+    dict of str to dict
+        By signature: ``inputs`` and ``outputs``, lists in the order in which the graph has them.
+        A tensor has ``name``, ``shape`` (None where any size will do), ``dtype``, and, where it
+        holds integers for numbers, ``scale`` and ``zero_point``: number = (integer - zero_point)
+        * scale.
+    """
+    described = {}
+    for signature in model.signatureDefs:
+        graph = model.subgraphs[signature.subgraphIndex]
+        key = _text(signature.signatureKey)
+        described[key] = {
+            "inputs": _tensors(graph, signature.inputs, graph.inputs),
+            "outputs": _tensors(graph, signature.outputs, graph.outputs),
+        }
+    return described
+
+
+def _tensors(graph: schema.SubGraphT, entries: Sequence, order: Iterable[int]) -> list[dict]:
+    names = {entry.tensorIndex: _text(entry.name) for entry in entries}
+    return [_described(names[index], graph.tensors[index]) for index in order]
+
+
+def _described(name: str, tensor: schema.TensorT) -> dict:
+    shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+    sizes = [] if shape is None else [int(size) if size >= 0 else None for size in shape]
+    described = {"name": name, "shape": sizes, "dtype": _TYPE_NAMES[tensor.type]}
+    how = tensor.quantization
+    if how is not None and how.scale is not None and len(how.scale):
+        described["scale"] = float(how.scale[0])
+        described["zero_point"] = 0 if how.zeroPoint is None else int(how.zeroPoint[0])
+    return described
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode() if isinstance(text, bytes) else text
 
 
 def _append(whole: schema.ModelT, part: schema.ModelT) -> None:

@@ -21,6 +21,7 @@ class Spread(NamedTuple):
     median: float
     p10: float
     p90: float
+    p99: float
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,29 @@ class LatencyReport:
     Attributes
     ----------
     latency_ms : Spread
-        Median, 10th and 90th percentile of one row, tensors in and out included.
+        Median, 10th, 90th and 99th percentile of one row, tensors in and out included.
     load_ms : float
         Opening the file and allocating its tensors.
     n_runs, n_threads : int
         Timed runs, and threads of the interpreter.
+    size_bytes : int
+        Of the file.
     memory_mib : float or None
         Growth of the process' peak memory from loading the file to the end of the runs; None
         where the system does not tell (only Linux does).
+    ops_ms : dict of str to float or None
+        Time in each kind of operator. Always None for now: LiteRT profiles operators, but its
+        Python package (2.3) has no function that returns the profile. On a phone, LiteRT's own
+        ``benchmark_model --enable_op_profiling=true`` gives it.
     """
 
     latency_ms: Spread
     load_ms: float
     n_runs: int
     n_threads: int
+    size_bytes: int
     memory_mib: float | None
+    ops_ms: dict[str, float] | None = None
 
 
 def benchmark(
@@ -71,7 +80,7 @@ def benchmark(
     Returns
     -------
     LatencyReport
-        Median and spread in milliseconds.
+        Percentiles in milliseconds, and peak memory.
 
     Raises
     ------
@@ -96,7 +105,14 @@ def benchmark(
     latency_ms = measure(model, singles, n_runs)
     after = _peak_memory_kib()
     memory = None if before is None or after is None else max(0, after - before) / 1024
-    return LatencyReport(latency_ms, load_ms, int(n_runs), int(n_threads), memory)
+    return LatencyReport(
+        latency_ms=latency_ms,
+        load_ms=load_ms,
+        n_runs=int(n_runs),
+        n_threads=int(n_threads),
+        size_bytes=Path(path).stat().st_size,
+        memory_mib=memory,
+    )
 
 
 def measure(model: TFLiteModel, singles: list[dict[str, np.ndarray]], n_runs: int) -> Spread:
@@ -127,8 +143,7 @@ def measure(model: TFLiteModel, singles: list[dict[str, np.ndarray]], n_runs: in
         start = time.perf_counter()
         model.run(row)
         times[i] = time.perf_counter() - start
-    p10, median, p90 = (float(t) for t in np.percentile(times * 1e3, [10, 50, 90]))
-    return Spread(median, p10, p90)
+    return Spread(*(float(t) for t in np.percentile(times * 1e3, [50, 10, 90, 99])))
 
 
 def _peak_memory_kib(reset: bool = False) -> int | None:

@@ -1,9 +1,23 @@
-"""What a .tflite file says about itself: labels and columns, inside the file.
+"""What a .tflite file says about itself: labels, columns, shapes and more, inside the file.
 
-Two readers are served. Android and iOS tools find a ``TFLITE_METADATA`` buffer (the
-ModelMetadata schema of TensorFlow Lite) that names the inputs and points to ``labels.txt``.
-:class:`~autokit.deploy.TFLiteModel` reads ``autokit.json``. Both files are a zip archive behind
-the flatbuffer, which ``unzip FILE.tflite`` opens and every runtime ignores.
+Two readers are served. Android and iOS tools find a ``TFLITE_METADATA`` buffer, see
+:mod:`autokit.deploy.standard_metadata`, that names and describes the tensors and points to
+``labels.txt``. :class:`~autokit.deploy.TFLiteModel` reads ``autokit.json``. Both files are a zip
+archive behind the flatbuffer, which ``unzip FILE.tflite`` opens and every runtime ignores.
+
+``autokit.json`` holds::
+
+    format, sha256    of this description; of the flatbuffer
+    autokit, name     version that wrote it; the estimator's class
+    task, classes     "classification", "regression" or "model"; labels in the order of outputs
+    quantization      as asked for, null for float32
+    signatures        for each: inputs and outputs with name, shape (null: any size), dtype, and
+                      scale and zero_point where integers stand for numbers
+    rows              what a row is: shape or columns, with the mean and scale of each, which THE
+                      FILE APPLIES ITSELF: raw values go in, in the units of the training data
+    target            mean and scale that the file applies to its outputs (regression)
+    score             name, value and n_rows, if the file was scored when it was made
+    head              the layer that can be trained, see :mod:`autokit.deploy.signatures`
 
 References
 ----------
@@ -17,7 +31,6 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +38,6 @@ IDENTIFIER = b"TFL3"
 FORMAT = 1
 JSON_NAME, LABELS_NAME = "autokit.json", "labels.txt"
 _MAX_JSON_BYTES = 64 << 20
-_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 
 
 def attach(data: bytes, description: dict[str, Any]) -> bytes:
@@ -43,17 +55,14 @@ def attach(data: bytes, description: dict[str, Any]) -> bytes:
     bytes
         The file, its flatbuffer protected by a SHA-256 in ``autokit.json``.
     """
-    import flatbuffers
-
-    from autokit.deploy import flatbuffer
+    from autokit.deploy import flatbuffer, standard_metadata
 
     files = {}
     if description.get("classes") is not None:
         files[LABELS_NAME] = "\n".join(_one_line(c) for c in description["classes"]) + "\n"
     model = flatbuffer.parse(data)
-    inputs, outputs = flatbuffer.interface(model)
-    description = {**description, "inputs": inputs, "outputs": outputs}
-    standard = _standard_metadata(flatbuffers.Builder(512), description, [JSON_NAME, *files])
+    description = {**description, "signatures": flatbuffer.signatures_of(model)}
+    standard = standard_metadata.packed(description, [JSON_NAME, *files])
     graph = flatbuffer.serialize(flatbuffer.with_metadata(model, "TFLITE_METADATA", standard))
     described = {
         "format": FORMAT,
@@ -135,46 +144,3 @@ def _corrupted(path: Path) -> ValueError:
 
 def _one_line(label: Any) -> str:
     return " ".join(str(label).splitlines())
-
-
-def _standard_metadata(builder: Any, description: dict[str, Any], files: Sequence[str]) -> bytes:
-    """Pack ModelMetadata: slot numbers are the field order of metadata_schema.fbs."""
-
-    def associated(name: str) -> int:
-        type_ = _AXIS_LABELS if name == LABELS_NAME else 0
-        return _table(builder, 5, {0: builder.CreateString(name)}, {2: type_})
-
-    def tensor(name: str, attached: Sequence[str] = ()) -> int:
-        fields = {0: builder.CreateString(name)}
-        if attached:
-            fields[6] = _vector(builder, [associated(file) for file in attached])
-        return _table(builder, 7, fields)
-
-    labels = [name for name in files if name == LABELS_NAME]
-    inputs = _vector(builder, [tensor(name) for name in description["inputs"]])
-    outputs = _vector(builder, [tensor(name, labels) for name in description["outputs"]])
-    graph = _table(builder, 9, {2: inputs, 3: outputs})
-    fields = {
-        0: builder.CreateString(description.get("name", "autokit model")),
-        2: builder.CreateString(str(description.get("autokit", ""))),
-        3: _vector(builder, [graph]),
-        6: _vector(builder, [associated(name) for name in files if name != LABELS_NAME]),
-    }
-    builder.Finish(_table(builder, 8, fields), file_identifier=b"M001")
-    return bytes(builder.Output())
-
-
-def _vector(builder: Any, offsets: Sequence[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return builder.EndVector()
-
-
-def _table(builder: Any, n_slots: int, offsets: dict, int8s: dict | None = None) -> int:
-    builder.StartObject(n_slots)
-    for slot, offset in offsets.items():
-        builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
-    for slot, value in (int8s or {}).items():
-        builder.PrependInt8Slot(slot, value, 0)
-    return builder.EndObject()

@@ -57,8 +57,13 @@ def test_join_chains_graphs_of_any_batch_size(parts, converted):
             expected = part.call({name: tf.constant(value) for name, value in expected.items()})
         got = _run(joined, **rows)
         np.testing.assert_allclose(got["output"], expected["output"], rtol=1e-6)
-    inputs, outputs = flatbuffer.interface(flatbuffer.parse(joined))
-    assert sorted(inputs) == ["number", "text"] and outputs == ["output"]
+    (serve,) = flatbuffer.signatures_of(flatbuffer.parse(joined)).values()
+    inputs = sorted(serve["inputs"], key=lambda tensor: tensor["name"])
+    assert inputs == [
+        {"name": "number", "shape": [None, 2], "dtype": "float32"},
+        {"name": "text", "shape": [None, 1], "dtype": "string"},
+    ]
+    assert serve["outputs"] == [{"name": "output", "shape": [None, 4], "dtype": "float32"}]
 
 
 def test_slim_is_smaller_and_answers_the_same(converted):

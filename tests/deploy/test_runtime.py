@@ -103,7 +103,10 @@ def test_benchmark(table_file, plain_file):
     table, _ = mixed_table()
     report = benchmark(table_file, n_runs=20, rows=table, n_threads=2)
     assert isinstance(report, LatencyReport)
-    assert 0 < report.latency_ms.p10 <= report.latency_ms.median <= report.latency_ms.p90
+    latency = report.latency_ms
+    assert 0 < latency.p10 <= latency.median <= latency.p90 <= latency.p99
+    assert report.size_bytes == table_file.stat().st_size
+    assert report.ops_ms is None
     assert (report.n_runs, report.n_threads) == (20, 2)
     assert report.load_ms > 0
     assert report.memory_mib is None or report.memory_mib >= 0
