@@ -120,7 +120,8 @@ class Curvature:
         """
 
         def probe(params, buffers, batch, seed):
-            outputs = tf.cast(self._objective(params, buffers, batch).outputs, tf.float32)
+            outputs, _ = self._model.stateless_call(params, buffers, batch.x, training=False)
+            outputs = tf.cast(outputs, tf.float32)
             targets, factor = _drawn(self._loss, outputs, seed)
             # the squares of gradients have the squares of weights
             root = None if batch.weight is None else tf.sqrt(batch.weight)
