@@ -41,7 +41,7 @@ def predict(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Write a saved model as a TFLite file."""
-    from autokit.cli.csv_files import read_rows
+    from autokit.cli.csv_files import read_rows, read_training
     from autokit.report import output_folder
 
     out = Path(args.out)
@@ -53,14 +53,18 @@ def export(args: argparse.Namespace) -> None:
     from autokit.persistence import load
 
     estimator = load(args.model)
-    X = None
+    X = y = None
     if args.representative_data:
         X, _ = read_rows(args.representative_data, estimator.encoder_.describe())
+    if args.target:
+        y = read_training(args.representative_data, args.target).y
     report = export_tflite(
         estimator,
         out,
         quantization=None if args.quantization == "none" else args.quantization,
         representative_data=X,
+        representative_target=y,
+        signatures=("embed", "train_head", "infer") if args.trainable else (),
         overwrite=args.overwrite,
     )
     print(f"{out}: {describe_export(report)}")
@@ -73,16 +77,19 @@ def benchmark(args: argparse.Namespace) -> None:
 
     report = time_file(args.file, n_threads=args.threads, n_runs=args.runs)
     latency = report.latency_ms
-    size_bytes = Path(args.file).stat().st_size
     _print_pairs(
         {
-            "file": f"{args.file}, {size_bytes / 1000:.1f} kB",
-            "latency of one row": f"median {latency.median:.3f} ms "
-            f"(10 % below {latency.p10:.3f}, 10 % above {latency.p90:.3f})",
+            "file": f"{args.file}, {report.size_bytes / 1000:.1f} kB",
+            "latency of one row": f"median {latency.median:.3f} ms (10 % below {latency.p10:.3f}, "
+            f"10 % above {latency.p90:.3f}, 1 % above {latency.p99:.3f})",
             "loading": f"{report.load_ms:.1f} ms",
             "memory": "unknown"
             if report.memory_mib is None
             else f"{report.memory_mib:.1f} MiB more at the peak",
+            "operators": "LiteRT's Python package gives no profile; on a device, use its "
+            "benchmark_model --enable_op_profiling=true"
+            if report.ops_ms is None
+            else ", ".join(f"{name} {ms:.3f} ms" for name, ms in report.ops_ms.items()),
             "runs, threads": f"{report.n_runs}, {report.n_threads}",
         }
     )
@@ -111,6 +118,7 @@ def describe_export(report: Any) -> str:
     return (
         f"{report.size_bytes / 1000:.1f} kB, {proof} (of {report.n_rows} rows), "
         f"{report.latency_ms.median:.3f} ms a row"
+        + ("" if report.score is None else f", {_describe_score(report.score._asdict())}")
     )
 
 
@@ -162,14 +170,37 @@ def _describe_tflite(path: str) -> dict[str, Any]:
             pairs[key] = model.metadata[key]
     if "quantization" in model.metadata:
         pairs["quantization"] = model.metadata["quantization"] or "none, float32"
+    if "score" in model.metadata:
+        pairs["score"] = _describe_score(model.metadata["score"])
     if model.metadata.get("rows") is not None:
         pairs["takes"] = _describe_rows(model.metadata["rows"])
-    for name, (shape, dtype) in model.specs().items():
-        kind = "text" if dtype.kind == "S" else dtype.name
-        pairs[f"input {name}"] = f"{kind} ({', '.join(map(str, ('n', *shape)))})"
+        pairs["normalisation"] = model.metadata["rows"]["normalization"]
+    for signature, sides in model.metadata.get("signatures", {}).items():
+        for side in ("inputs", "outputs"):
+            for tensor in sides[side]:
+                name = f"{signature} {side[:-1]} {tensor['name']}"
+                pairs[name] = _describe_tensor(tensor)
+    if not model.metadata:
+        for name, (shape, dtype) in model.specs().items():
+            kind = "text" if dtype.kind == "S" else dtype.name
+            pairs[f"input {name}"] = f"{kind} ({', '.join(map(str, ('n', *shape)))})"
     if model.metadata.get("classes") is not None:
         pairs["classes"] = ", ".join(map(str, model.metadata["classes"]))
+    if "sha256" in model.metadata:
+        pairs["sha256"] = model.metadata["sha256"]
     return pairs
+
+
+def _describe_score(score: dict[str, Any]) -> str:
+    return f"{score['name']} {score['value']:.4f} on {score['n_rows']} rows"
+
+
+def _describe_tensor(tensor: dict[str, Any]) -> str:
+    kind = "text" if tensor["dtype"] == "string" else tensor["dtype"]
+    shape = ", ".join("n" if size is None else str(size) for size in tensor["shape"])
+    if "scale" not in tensor:
+        return f"{kind} ({shape})"
+    return f"{kind} ({shape}), (value - {tensor['zero_point']}) * {tensor['scale']:.6g}"
 
 
 def _describe_saved(path: str) -> dict[str, Any]:
@@ -193,7 +224,7 @@ def _describe_saved(path: str) -> dict[str, Any]:
 
 def _describe_rows(description: dict[str, Any]) -> str:
     if description["kind"] != "table":
-        return f"{description['kind']} rows of shape {tuple(description['encoded_shape'])}"
+        return f"{description['kind']} rows of shape {tuple(description['shape'])}"
     columns = description["columns"]
     shown = [
         f"{i if column['name'] is None else column['name']} ({column['kind']})"

@@ -136,7 +136,7 @@ def read_rows(path: str | os.PathLike, description: dict[str, Any]) -> tuple[Any
     """
     if description["kind"] != "table":
         raise ValueError(
-            f"the model takes rows of shape {tuple(description['encoded_shape'])}, which a CSV "
+            f"the model takes rows of shape {tuple(description['shape'])}, which a CSV "
             "file cannot hold; use autokit.load or autokit.TFLiteModel in Python."
         )
     columns = description["columns"]

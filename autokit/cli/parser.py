@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import autokit
 from autokit.cli import commands
 
+# Keys of autokit.deploy.quantizers.QUANTIZERS, which takes TensorFlow to import.
+QUANTIZATIONS = ("none", "dynamic", "float16", "int8", "int4", "int16x8")
 _EXIT_CODES = "Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage."
 
 
@@ -16,6 +18,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments; wrong ones end the process with 2."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.command == "export" and args.target and not args.representative_data:
+        parser.error("--target is a column of --representative-data: give both")
     if args.command == "fit" and args.estimator == "keras" and args.time_budget is not None:
         parser.error("--time-budget goes with --estimator nas: keras searches nothing")
     return args
@@ -127,14 +131,25 @@ def _add_export(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("out", metavar="OUT.tflite")
     sub.add_argument(
         "--quantization",
-        choices=("none", "dynamic", "float16", "int8"),
+        choices=QUANTIZATIONS,
         default="none",
         help="default: none, float32",
     )
     sub.add_argument(
         "--representative-data",
         metavar="CSV",
-        help="rows like those that the file will see; int8 needs them, all are checked on them",
+        help="rows like those that the file will see; int8 and int16x8 need them, all are checked "
+        "on them",
+    )
+    sub.add_argument(
+        "--target",
+        metavar="COL",
+        help="column of the representative data: the file is scored on it, and keeps the score",
+    )
+    sub.add_argument(
+        "--trainable",
+        action="store_true",
+        help="let the file train its last layer: signatures embed, train_head and infer",
     )
     sub.add_argument("--overwrite", action="store_true", help="replace OUT.tflite")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -74,19 +75,60 @@ def test_predictions_of_both_files_are_the_same(folder, fitted, capsys):
 def test_export_benchmark_and_info(folder, fitted, capsys):
     small = str(folder / "small.tflite")
     model = str(fitted / "model.autokit")
-    int8 = ["export", model, small, "--quantization", "int8"]
+    int8 = ["export", model, small, "--quantization", "int8", "--trainable", "--target", "kind"]
     assert main([*int8, "--representative-data", str(folder / "data.csv")]) == 0
-    assert "says the same as Keras" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "says the same as Keras" in out and "accuracy 0." in out and "on 120 rows" in out
     assert main(["benchmark", small, "--runs", "5"]) == 0
-    assert "median" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "median" in out and "1 % above" in out and "gives no profile" in out
     assert main(["info", small]) == 0
     out = capsys.readouterr().out
+    for line in (
+        r"normalisation +inside the file: \(value - mean\) / scale",
+        r"serve input categorical +text \(n, 1\)",
+        r"train_head output kernel +float32 \(2, \d+\)",
+        r"score +accuracy 0\.\d+ on 120 rows",
+        r"sha256 +[0-9a-f]{64}",
+    ):
+        assert re.search(line, out)
     assert "int8" in out and "shape (categorical), width (numeric)" in out and "apple, box" in out
     assert main(["info", model]) == 0
     out = capsys.readouterr().out
     assert "KerasClassifier" in out and "apple, box" in out
     assert main(["export", model, small]) == 1
     assert "exists" in capsys.readouterr().err
+
+
+def test_info_of_images_and_of_a_file_of_other_make(folder, capsys):
+    from autokit import KerasClassifier, export_tflite
+    from autokit.deploy import flatbuffer
+
+    X = np.random.default_rng(0).random((40, 6, 6, 1))
+    classifier = KerasClassifier(epochs=1, random_state=0).fit(X, np.arange(40) % 3)
+    path = export_tflite(classifier, folder / "images.tflite", representative_data=X).path
+    assert main(["info", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "image rows of shape (6, 6, 1)" in out and "float32 (n, 6, 6, 1)" in out
+    assert main(["predict", str(path), str(folder / "data.csv")]) == 1
+    assert "takes rows of shape (6, 6, 1), which a CSV file cannot hold" in capsys.readouterr().err
+    model = flatbuffer.parse(path.read_bytes())
+    model.metadata = None
+    other = folder / "other.tflite"
+    other.write_bytes(flatbuffer.slim(flatbuffer.serialize(model)))
+    assert main(["info", str(other)]) == 0
+    out = capsys.readouterr().out
+    assert "input rows" in out and "float32 (n, 6, 6, 1)" in out and "sha256" not in out
+
+
+def test_every_quantisation_is_offered(capsys):
+    from autokit.cli.parser import QUANTIZATIONS
+    from autokit.deploy.quantizers import QUANTIZERS
+
+    assert {q or "none" for q in QUANTIZERS} == set(QUANTIZATIONS)
+    with pytest.raises(SystemExit):
+        main(["export", "model.autokit", "model.tflite", "--target", "kind"])
+    assert "--target is a column of --representative-data" in capsys.readouterr().err
 
 
 def test_search_for_a_regressor(folder, capsys):
