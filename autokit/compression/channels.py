@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from autokit._backend import keras, tf
-from autokit.compression.surgery import calls, rebuilt
+from autokit.compression.surgery import rebuilt
+from autokit.layers.graphs import Graph
 
 _L = keras.layers
 _PRODUCERS = (_L.Dense, _L.Conv1D, _L.Conv2D, _L.Conv3D)
@@ -41,32 +42,38 @@ class Axis:
 
 @dataclass
 class ChannelGraph:
-    """Groups of channels in a functional model.
+    """Groups of channels in a network.
 
     Attributes
     ----------
+    graph : Graph
     sizes : dict of int to int
         Channels of each group that may lose some.
     reads, writes : dict of str to Axis
         What each layer with weights reads and writes, by its name.
     """
 
-    model: keras.Model
+    graph: Graph
     sizes: dict[int, int] = field(default_factory=dict)
     reads: dict[str, Axis] = field(default_factory=dict)
     writes: dict[str, Axis] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: keras.Model) -> ChannelGraph:
+    def of(cls, graph: Graph) -> ChannelGraph:
         """Find the groups."""
-        return _Finder(model).graph()
+        return _Finder(graph).find()
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """All layers, each once."""
+        return list(dict.fromkeys(call.layer for call in self.graph.calls))
 
     def n_weights(self, kept: Mapping[int, int]) -> int:
         """Weights of the network with so many channels left in each group."""
         total = 0
-        for layer in self.model.layers:
+        for layer in self.layers:
             if layer.name not in self.writes:
-                total += layer.count_params()
+                total += sum(int(np.prod(v.shape)) for v in getattr(layer, "weights", ()))
                 continue
             n_in = self._share(self.reads[layer.name], kept)
             n_out = self._share(self.writes[layer.name], kept)
@@ -145,7 +152,7 @@ class ChannelGraph:
                 made[layer.name] = (type(layer).from_config(config), _taken(layer, chosen))
             return made[layer.name][0](x)
 
-        model = rebuilt(self.model, change)
+        model = rebuilt(self.graph, change)
         for layer, weights in made.values():
             layer.set_weights(weights)
         return model
@@ -165,21 +172,20 @@ def reading_kernel(layer: keras.layers.Layer) -> tf.Variable | None:
 class _Finder:
     """Unites the axes of tensors that must keep the same channels."""
 
-    def __init__(self, model: keras.Model):
-        self.model = model
+    def __init__(self, graph: Graph):
+        self.graph = graph
         self._parent: list[int] = []
         self._size: list[int] = []
         self._frozen: set[int] = set()
         self._axes: dict[int, Axis] = {}
 
-    def graph(self) -> ChannelGraph:
+    def find(self) -> ChannelGraph:
         reads: dict[str, Axis] = {}
         writes: dict[str, Axis] = {}
-        for tensor in self.model.inputs:
+        for tensor in self.graph.inputs:
             self._freeze(self._new(tensor))
-        for layer, inputs, outputs in calls(self.model):
-            if not inputs:
-                continue
+        for call in self.graph.calls:
+            layer, inputs, outputs = call.layer, call.inputs, keras.tree.flatten(call.outputs)
             axis = self._step(layer, inputs, outputs)
             for tensor in outputs:
                 self._axes[id(tensor)] = axis
@@ -188,7 +194,7 @@ class _Finder:
                     if layer.name in known:
                         self._unite(known[layer.name], new)
                     known[layer.name] = new
-        for tensor in self.model.outputs:
+        for tensor in self.graph.outputs:
             self._freeze(self._axes[id(tensor)])
         frozen = {self._root(g) for g in self._frozen}
         groups = {self._root(a.group) for a in writes.values()} - frozen
@@ -197,7 +203,7 @@ class _Finder:
         def rooted(axes):
             return {name: Axis(self._root(a.group), a.repeats) for name, a in axes.items()}
 
-        return ChannelGraph(self.model, sizes, rooted(reads), rooted(writes))
+        return ChannelGraph(self.graph, sizes, rooted(reads), rooted(writes))
 
     def _step(self, layer, inputs, outputs) -> Axis:
         """The axis that a call writes."""

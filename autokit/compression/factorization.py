@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 
 from autokit._backend import keras
 from autokit.compression.method import CompressionMethod, Outcome, as_verb
-from autokit.compression.surgery import functional, moved, rebuilt
+from autokit.compression.surgery import moved, rebuilt, resolved
 
 _DENSE = (keras.layers.Dense,)
 _CONV = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -92,8 +92,8 @@ class Factorize(CompressionMethod):
     }
 
     def _compress(self, task):
-        graph = functional(task.model)
-        ranks = {layer.name: self._rank(layer) for layer in graph.layers}
+        graph = resolved(task.model)
+        ranks = {call.layer.name: self._rank(call.layer) for call in graph.calls}
         chosen = {name: rank for name, rank in ranks.items() if rank is not None}
         made: dict[str, list] = {}
 

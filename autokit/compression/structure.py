@@ -11,8 +11,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from autokit._backend import keras, tf
 from autokit.compression.channels import ChannelGraph, reading_kernel
 from autokit.compression.method import CompressionMethod, Outcome, as_verb
-from autokit.compression.surgery import calls, functional, moved, rebuilt
+from autokit.compression.surgery import moved, rebuilt, resolved
 from autokit.compression.task import Task
+from autokit.layers.graphs import Graph
 from autokit.training import task_objective, value_and_gradient
 from autokit.training.objectives import TensorBatch
 
@@ -99,12 +100,12 @@ class PruneBlocks(CompressionMethod):
         removed = []
         least = task.score() - self.tolerance
         while True:
-            graph = functional(task.model)
+            graph = resolved(task.model)
             best = None
             for layer, kept in _branches(graph):
                 model = rebuilt(graph, _bypass(layer, kept))
                 score = task.score(model)
-                smaller = model.count_params() < graph.count_params()
+                smaller = model.count_params() < task.model.count_params()
                 if smaller and score >= least and (best is None or score > best[0]):
                     best = score, layer.name, model
             if best is None:
@@ -149,7 +150,7 @@ def narrow(task: Task, n_weights: float) -> None:
     n_weights : float
         To come down to, as far as an eighth of each group's channels allows.
     """
-    graph = ChannelGraph.of(functional(task.model))
+    graph = ChannelGraph.of(resolved(task.model))
     saliencies = graph.saliencies(_gradients(task, graph))
     least = {g: max(1, int(np.ceil(_LEAST_SHARE * graph.sizes[g]))) for g in saliencies}
     queue = sorted(
@@ -177,12 +178,12 @@ def _cost(graph: ChannelGraph, group: int) -> float:
 
 def _gradients(task: Task, graph: ChannelGraph) -> dict[str, list[np.ndarray]]:
     """``w dL/dw`` of the kernels that read channels, for some batches of training rows."""
-    model = graph.model
+    model = task.model
     objective = task_objective(model, task.loss, training=False)
     gradient = value_and_gradient(objective)
     names = {v.path: i for i, v in enumerate(model.trainable_variables)}
     places = {}
-    for layer in model.layers:
+    for layer in graph.layers:
         kernel = reading_kernel(layer) if layer.name in graph.reads else None
         if kernel is not None and kernel.path in names:
             places[layer.name] = names[kernel.path]
@@ -205,13 +206,13 @@ def _gradients(task: Task, graph: ChannelGraph) -> dict[str, list[np.ndarray]]:
     return {name: [batch[i] for batch in batches] for i, name in enumerate(places)}
 
 
-def _branches(model: keras.Model) -> list[tuple[keras.layers.Layer, int]]:
+def _branches(graph: Graph) -> list[tuple[keras.layers.Layer, int]]:
     """Additions of two branches, with the branch that could stay alone."""
     return [
-        (layer, kept)
-        for layer, inputs, _ in calls(model)
-        if type(layer) is keras.layers.Add and len(inputs) == 2
-        if inputs[0].shape == inputs[1].shape
+        (call.layer, kept)
+        for call in graph.calls
+        if type(call.layer) is keras.layers.Add and len(call.inputs) == 2
+        if call.inputs[0].shape == call.inputs[1].shape
         for kept in (0, 1)
     ]
 

@@ -10,7 +10,8 @@ from autokit import KerasClassifier, layers
 from autokit._backend import keras
 from autokit.compression import PruneBlocks, prune_blocks
 from autokit.compression.channels import ChannelGraph
-from autokit.compression.surgery import calls, functional, moved, rebuilt
+from autokit.compression.surgery import moved, rebuilt, resolved
+from autokit.layers import copied
 from autokit.training import Held
 
 L = keras.layers
@@ -46,7 +47,7 @@ def network():
 
 def _silence(model, graph, group, channels):
     """Zero what reads some channels: the oracle for taking them out."""
-    silent = functional(rebuilt(model, lambda layer, x: None))
+    silent = rebuilt(resolved(copied(model)), lambda layer, x: None)
     for name, axis in graph.reads.items():
         layer = silent.get_layer(name)
         if axis.group != group or isinstance(layer, L.DepthwiseConv2D | L.BatchNormalization):
@@ -61,7 +62,7 @@ def _silence(model, graph, group, channels):
 
 
 def test_groups_of_a_residual_network(network):
-    graph = ChannelGraph.of(network)
+    graph = ChannelGraph.of(resolved(copied(network)))
     # inside the branch; what is added up; the hidden dense layer. Not the input, not the classes.
     assert sorted(graph.sizes.values()) == [8, 8, 10]
     first, *_ = [x.name for x in network.layers if type(x) is L.Conv2D]
@@ -75,7 +76,7 @@ def test_groups_of_a_residual_network(network):
 
 
 def test_without_channels_it_answers_as_if_nobody_read_them(network):
-    graph = ChannelGraph.of(network)
+    graph = ChannelGraph.of(resolved(copied(network)))
     rows = np.random.default_rng(1).normal(size=(5, 6, 6, 2)).astype("float32")
     for group, size in graph.sizes.items():
         gone = [0, 3, size - 1]
@@ -87,7 +88,7 @@ def test_without_channels_it_answers_as_if_nobody_read_them(network):
 
 
 def test_saliency_is_the_first_order_change_of_the_loss(network):
-    graph = ChannelGraph.of(network)
+    graph = ChannelGraph.of(resolved(copied(network)))
     name = next(n for n, a in graph.reads.items() if a.repeats == 9)
     size = graph.sizes[graph.reads[name].group]
     product = np.random.default_rng(0).normal(size=(9 * size, 10))
@@ -109,25 +110,25 @@ def test_what_an_unknown_layer_touches_stays(layer):
     inputs = keras.Input((5,))
     x = layer()(L.Dense(8)(inputs))
     model = keras.Model(inputs, L.Dense(2)(L.Flatten()(x)))
-    assert ChannelGraph.of(model).sizes == {}
+    assert ChannelGraph.of(resolved(copied(model))).sizes == {}
 
 
 def test_a_layer_called_twice_keeps_one_set_of_channels():
     inputs = keras.Input((6,))
     shared, head = L.Dense(6, activation="relu"), L.Dense(2)
     model = keras.Model(inputs, head(shared(shared(inputs))))
-    assert ChannelGraph.of(model).sizes == {}  # it reads the network's inputs too
+    assert ChannelGraph.of(resolved(copied(model))).sizes == {}  # it reads the network's inputs too
     before = L.Dense(6)(inputs)
     model = keras.Model(inputs, head(shared(shared(before))))
-    graph = ChannelGraph.of(model)
+    graph = ChannelGraph.of(resolved(copied(model)))
     assert list(graph.sizes.values()) == [6]
     narrow = graph.narrowed({next(iter(graph.sizes)): np.array([1, 4, 5])})
     assert narrow.count_params() == 6 * 3 + 3 + 3 * 3 + 3 + 3 * 2 + 2
-    assert len([c for c in calls(narrow) if c.inputs]) == 4
+    assert len(resolved(narrow).calls) == 4
 
 
 def test_what_is_held_moves_with_its_variables(network):
-    graph = ChannelGraph.of(network)
+    graph = ChannelGraph.of(resolved(copied(network)))
     group = next(g for g, size in graph.sizes.items() if size == 10)
     place = next(i for i, v in enumerate(network.variables) if v.shape == (72, 10))
     narrow = graph.narrowed({group: np.arange(4)})
@@ -174,15 +175,17 @@ def test_a_spare_block_is_removed(digits, classifier):
     # a block whose last scale is nil adds nothing: the identity of a residual network
     spare = KerasClassifier(classifier.model_, epochs=1, learning_rate=1e-9, random_state=0)
     spare.fit(*digits)
-    additions = [c for c in calls(spare.model_) if type(c.layer) is L.Add]
-    last = additions[-1].inputs
-    branch = [t for t in last if type(t._keras_history.operation) is L.BatchNormalization]
-    norm = branch[0]._keras_history.operation
+    additions = [x for x in spare.model_.layers if type(x) is L.Add]
+    norm = next(
+        t._keras_history.operation
+        for t in additions[-1].input
+        if type(t._keras_history.operation) is L.BatchNormalization
+    )
     norm.gamma.assign(0 * norm.gamma)
     norm.beta.assign(0 * norm.beta)
     expected = spare.predict_proba(digits[0])
     smaller = prune_blocks(spare, *digits, what="blocks", tolerance=0.0, epochs=0)
-    assert additions[-1].layer.name in smaller.compression_report_.details["blocks"]
+    assert additions[-1].name in smaller.compression_report_.details["blocks"]
     assert smaller.model_.count_params() < spare.model_.count_params()
     if len(smaller.compression_report_.details["blocks"]) == 1:
         np.testing.assert_allclose(smaller.predict_proba(digits[0]), expected, atol=1e-5)
@@ -211,5 +214,5 @@ def test_a_model_without_a_graph():
         def call(self, x):
             return x
 
-    with pytest.raises(ValueError, match="graph of a Own is not known; build it from keras.Input"):
-        functional(Own())
+    with pytest.raises(ValueError, match="estimator_or_model: the model is a Own whose layers"):
+        resolved(Own())
