@@ -40,6 +40,11 @@ def blamed(error: ExportError, subject: Subject, rows: Rows, options: Options) -
     ExportError
         `error` itself if no layer can be named.
     """
+    if options.integer_io:
+        error = type(error)(
+            f"{error} With integer_io all values of an input, and of an output, share one scale of "
+            "256 steps, whatever their columns' ranges: leave integer_io out."
+        )
     try:
         found = worst_layer(subject, rows, options)
     except Exception:

@@ -23,6 +23,7 @@ _OPERATOR_NAMES = {
 _TYPE_NAMES = {
     code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)
 }
+BUILTIN_OPERATORS = frozenset(_OPERATOR_NAMES.values()) - {"CUSTOM", "DELEGATE"}
 # The converter's own diary (its version, its options); nothing at run time reads it.
 _DROPPED_METADATA = {b"CONVERSION_METADATA"}
 

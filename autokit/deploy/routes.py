@@ -97,16 +97,17 @@ def _whole(subject: Subject, rows: Rows, options: Options) -> bytes:
     if options.integer_io:
         _check_numbers(subject)
     network = prepared(subject.model)
-    traced = _traced([subject.whole(network)])
-    if options.is_calibrated and any(map(has_loops, traced)):
-        network = prepared(network, unroll=True)
-        traced = [trace(subject.whole(network))]
+    part = subject.whole(network)
+    (concrete,) = _traced([part])
+    if options.is_calibrated and has_loops(concrete):
+        network = prepared(network, unroll=True)  # calibrating a loop crashes
+        part = subject.whole(network)
+        concrete = trace(part)
     if options.is_calibrated:
         _check_prepared(subject, network, rows.for_proof())
-    part = subject.whole(network)
     tried = rows.tensors if options.is_calibrated else _first(rows.tensors)
     how = (options.quantization, tried, options.integer_io)
-    return convert_all([Conversion(traced[0], part.variables, *how)], options.timeout_s)[0]
+    return convert_all([Conversion(concrete, part.variables, *how)], options.timeout_s)[0]
 
 
 def _parts(subject: Subject, rows: Rows, options: Options) -> bytes:
@@ -116,7 +117,7 @@ def _parts(subject: Subject, rows: Rows, options: Options) -> bytes:
     parts = subject.parts(network, keeps_lookups=keeps_lookups)
     traced = _traced(parts)
     if options.is_calibrated and any(map(has_loops, traced)):
-        network = prepared(network, unroll=True)  # calibrating a loop crashes
+        network = prepared(network, unroll=True)
         parts = subject.parts(network, keeps_lookups=keeps_lookups)
         traced = [trace(part) for part in parts]
     _check_prepared(subject, network, rows.for_proof())

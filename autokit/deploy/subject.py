@@ -262,7 +262,9 @@ def _network_part(network, specs, named, is_network=False) -> Part:
     def run(tensors: Tensors) -> Tensors:
         inputs = [tensors[name] for name in specs]
         outputs = network(inputs if len(inputs) > 1 else inputs[0], training=False)
-        return named(list(outputs) if isinstance(outputs, list | tuple) else [outputs])
+        outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        # Masks go from part to part as tensors; those that Keras attaches would go unseen.
+        return named([tf.identity(output) for output in outputs])
 
     return Part(run, specs, [variable.value for variable in network.variables], is_network)
 
