@@ -162,19 +162,14 @@ class CompressionMethod(BaseEstimator):
         before, score_before = Weights.of(task.model), task.score()
         outcome = self._compress(task)
         after, score_after = Weights.of(outcome.model), task.score(outcome.model)
-        report = CompressionReport(
+        report = CompressionReport.between(
+            before,
+            after,
             method=type(self).__name__,
             metric="accuracy" if task.classifies else "R2",
             score_before=score_before,
             score_after=score_after,
             n_rows=len(task.validation),
-            n_weights_before=before.n_weights,
-            n_weights_after=after.n_weights,
-            sparsity=after.sparsity,
-            size_bytes_before=before.size_bytes,
-            size_bytes_after=after.size_bytes,
-            zipped_bytes_before=before.zipped_bytes,
-            zipped_bytes_after=after.zipped_bytes,
             seconds=time.perf_counter() - started,
             details=outcome.details,
             path=path,

@@ -12,6 +12,29 @@ from autokit._backend import keras
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What the weights of a network take."""
+
+    n_weights: int
+    size_bytes: int
+    zipped_bytes: int
+    sparsity: dict[str, float]
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Weights:
+        """Measure a model's weights; the states of random generators do not count."""
+        counted = [v for v in model.variables if "float" in str(v.dtype)]
+        values = [v.value.numpy() for v in counted]
+        raw = b"".join(np.asarray(value, np.float32).tobytes() for value in values)
+        sparsity = {
+            v.path: float(np.mean(value == 0))
+            for v, value in zip(counted, values, strict=True)
+            if value.ndim >= 2
+        }
+        return cls(len(raw) // 4, len(raw), len(zlib.compress(raw, 9)), sparsity)
+
+
+@dataclass(frozen=True)
 class CompressionReport:
     """What a compression did.
 
@@ -54,6 +77,20 @@ class CompressionReport:
     details: dict[str, Any] = field(default_factory=dict)
     path: tuple[CompressionReport, ...] = ()
 
+    @classmethod
+    def between(cls, before: Weights, after: Weights, **told: Any) -> CompressionReport:
+        """The report of a change from some weights to others."""
+        return cls(
+            n_weights_before=before.n_weights,
+            n_weights_after=after.n_weights,
+            sparsity=after.sparsity,
+            size_bytes_before=before.size_bytes,
+            size_bytes_after=after.size_bytes,
+            zipped_bytes_before=before.zipped_bytes,
+            zipped_bytes_after=after.zipped_bytes,
+            **told,
+        )
+
     @property
     def score_drop(self) -> float:
         """How much was lost; negative if the score rose."""
@@ -71,26 +108,3 @@ class CompressionReport:
             f"{self.size_bytes_after / 1000:.1f} kB, zipped {self.zipped_bytes_before / 1000:.1f} "
             f"-> {self.zipped_bytes_after / 1000:.1f} kB; mean sparsity {self.mean_sparsity:.3f}"
         )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What the weights of a network take."""
-
-    n_weights: int
-    size_bytes: int
-    zipped_bytes: int
-    sparsity: dict[str, float]
-
-    @classmethod
-    def of(cls, model: keras.Model) -> Weights:
-        """Measure a model's weights; the states of random generators do not count."""
-        counted = [v for v in model.variables if "float" in str(v.dtype)]
-        values = [v.value.numpy() for v in counted]
-        raw = b"".join(np.asarray(value, np.float32).tobytes() for value in values)
-        sparsity = {
-            v.path: float(np.mean(value == 0))
-            for v, value in zip(counted, values, strict=True)
-            if value.ndim >= 2
-        }
-        return cls(len(raw) // 4, len(raw), len(zlib.compress(raw, 9)), sparsity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -329,19 +329,15 @@ class _Search:
 
     def _result(self, candidate: _Candidate, quantization: str | None, row: Any) -> Any:
         old, new = Weights.of(_network(self.given)), Weights.of(_network(candidate.estimator))
-        report = CompressionReport(
+        file = replace(new, size_bytes=row.size_bytes, zipped_bytes=row.zipped_bytes)
+        report = CompressionReport.between(
+            old,
+            file,
             method="compress",
             metric=self.metric,
             score_before=self.before,
             score_after=row.score,
             n_rows=len(self.validation[1]),
-            n_weights_before=old.n_weights,
-            n_weights_after=new.n_weights,
-            sparsity=new.sparsity,
-            size_bytes_before=old.size_bytes,
-            size_bytes_after=row.size_bytes,
-            zipped_bytes_before=old.zipped_bytes,
-            zipped_bytes_after=row.zipped_bytes,
             seconds=time.perf_counter() - self.started,
             details={
                 "quantization": quantization,
