@@ -12,12 +12,16 @@ _PUBLIC = {
     "ExportError": "proof",
     "ExportReport": "export",
     "ExportRow": "compare",
+    "FormatReport": "formats",
     "LatencyReport": "latency",
     "Spread": "latency",
     "TFLiteModel": "runtime",
     "Tolerance": "proof",
     "benchmark": "latency",
     "compare_exports": "compare",
+    "export_keras": "formats",
+    "export_onnx": "formats",
+    "export_saved_model": "formats",
     "export_tflite": "export",
 }
 
