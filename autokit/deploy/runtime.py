@@ -215,6 +215,9 @@ class TFLiteModel:
 
         for name in ("embed", "train_head", "infer"):
             self._need(name)
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
         embedding, targets = self.embed(X), encoded_targets(y, self.metadata)
         n_targets = len(next(iter(targets.values())))
         if n_targets != len(embedding):
@@ -340,7 +343,8 @@ class TFLiteModel:
         return self._file.run_signature(name, tensors, others)
 
     def _need(self, signature: str) -> None:
-        if signature not in self.signatures:
+        is_ours = "head" in self.metadata
+        if signature not in self.signatures or not is_ours:
             wanted = "infer" if signature == "head" else signature
             raise AttributeError(
                 f"{self.path.name} has no signature {signature!r}; export it with "

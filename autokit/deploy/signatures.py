@@ -199,7 +199,14 @@ def graph_of(
     ------
     ExportError
         If the model does not end in a dense layer, or cannot be converted.
+    ValueError
+        If inputs and outputs are to be integers.
     """
+    if options.integer_io:
+        raise ValueError(
+            "signatures: the layer that is trained on the device takes numbers, not the integers "
+            "of integer_io=True; choose one of the two."
+        )
     backbone, head = split(subject)
     embed = _renamed(routes.graph_of(backbone, rows, options), EMBEDDING)
     batch = _batch(embed)

@@ -212,6 +212,16 @@ def test_only_what_is_asked_for(tmp_path, plain_model):
         file.head = {}
     with pytest.raises(ValueError, match="signatures must be some of 'serve', .*; got 'learn'"):
         export_tflite(plain_model, path, signatures=("learn",), overwrite=True)
+    with pytest.raises(ValueError, match="takes numbers, not the integers of integer_io=True"):
+        export_tflite(
+            plain_model,
+            path,
+            signatures=ALL,
+            quantization="int8",
+            integer_io=True,
+            representative_data=np.zeros((40, 4)),
+            overwrite=True,
+        )
 
 
 def _refused(message, model, folder):
@@ -261,6 +271,7 @@ def test_wrong_arguments_leave_the_head(tmp_path, digits):
         ),
         ("y has 1 targets for 2 rows", X[:2], [1], {}),
         ("y must be of shape", X[:2], [[1], [2]], {}),
+        ("batch_size must be at least 1, got 0", X[:2], [1, 2], {"batch_size": 0}),
         (
             "learning_rate=1e[+]38 made the loss .*; lower it",
             X[:64],
