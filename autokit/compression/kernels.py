@@ -147,8 +147,9 @@ def select_kernels(
     model : keras.Model
     layers : "auto" or callable, default="auto"
         "auto" leaves depthwise convolutions, embeddings and kernels of fewer than 500 numbers
-        alone. A predicate is given every layer, the inner ones of composed layers included, and
-        chooses freely among the known types; a composed layer stands for all that is in it.
+        alone. A predicate is given every layer with weights, the inner ones of composed layers
+        included, and chooses freely among the known types; a composed layer stands for all that
+        is in it.
     unfit : callable, default=none
         Says why a kernel cannot be taken, or None. "auto" leaves such a kernel alone.
 
@@ -199,7 +200,7 @@ def _kernel(layer, variable, place, family) -> Kernel:
 def _chosen_by(model, predicate) -> set[int]:
     chosen: set[int] = set()
     for layer in model._flatten_layers(include_self=False):
-        if predicate(layer):
+        if layer.weights and predicate(layer):
             chosen.update(id(inner) for inner in layer._flatten_layers())
     return chosen
 
