@@ -162,6 +162,10 @@ def export_tflite(
     0.35; inverted bottlenecks, which have many channels for their weights, to 0.36 (56,000) or
     0.40 (33,000).
 
+    The int8 file of an estimator from `autokit.compression.quantize_aware` has the ranges of
+    activations that were trained; with `integer_io` they are found anew. Its other files have
+    the trained weights, and compute without rounding activations.
+
     Recurrent layers run one row at a time in float files (their loop needs a fixed batch), and
     are unrolled over time for "int8" and "int16x8", where a loop would crash the converter.
 
@@ -178,7 +182,9 @@ def export_tflite(
     signatures = _signatures.checked(signatures)
     path = checked_path(path, overwrite)
     isolation.prepare()
-    subject = subject_of(estimator_or_model, quantization)
+    # Integers from end to end need ranges also for the encoder, which nobody has trained.
+    rounds = quantization == "int8" and not integer_io
+    subject = subject_of(estimator_or_model, rounds=rounds)
     rows = gather(subject, representative_data, quantization)
     proof_rows = rows.for_proof()
     expected = proof_rows.expected(subject)

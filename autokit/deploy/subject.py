@@ -167,16 +167,17 @@ class Subject:
         }
 
 
-def subject_of(estimator_or_model: Any, quantization: str | None = "int8") -> Subject:
+def subject_of(estimator_or_model: Any, *, rounds: bool = True) -> Subject:
     """Recognise what is to be exported.
 
     Parameters
     ----------
     estimator_or_model : estimator or keras.Model
         A fitted estimator of this package, or a built model.
-    quantization : str or None, default="int8"
-        As asked for. A model that was trained for integers rounds its activations; the file
-        of any other quantisation does not, and is compared with the model without that.
+    rounds : bool, default=True
+        Whether a model that was trained for integers goes on rounding its activations. Only a
+        file of integers does, and only if all of them were trained: any other file is compared
+        with the model without that.
 
     Returns
     -------
@@ -191,7 +192,7 @@ def subject_of(estimator_or_model: Any, quantization: str | None = "int8") -> Su
         If the estimator is not fitted.
     """
     if isinstance(estimator_or_model, keras.Model):
-        return _subject_of_model(_rounding_as(estimator_or_model, quantization))
+        return _subject_of_model(_rounding(estimator_or_model, rounds))
     estimator = estimator_or_model
     if not hasattr(estimator, "output_graph"):
         raise ExportError(
@@ -205,16 +206,15 @@ def subject_of(estimator_or_model: Any, quantization: str | None = "int8") -> Su
             f"estimator_or_model: this {type(estimator).__name__} is not fitted yet; call fit "
             "before export_tflite."
         )
-    model = _rounding_as(estimator.model_, quantization)
+    model = _rounding(estimator.model_, rounds)
     if model is not estimator.model_:
         estimator = copy.copy(estimator)
         estimator.model_ = model
     return Subject(estimator.model_, estimator, estimator.encoder_.raw_specs(), (OUTPUT,))
 
 
-def _rounding_as(model: keras.Model, quantization: str | None) -> keras.Model:
-    """Return the model with the roundings that its file will have."""
-    if not has_fake_quant(model) or (quantization == "int8" and has_all_ranges(model)):
+def _rounding(model: keras.Model, rounds: bool) -> keras.Model:
+    if not has_fake_quant(model) or (rounds and has_all_ranges(model)):
         return model
     return without_fake_quant(model)
 
@@ -266,7 +266,12 @@ def _network_part(network, specs, named, is_network=False) -> Part:
         # Masks go from part to part as tensors; those that Keras attaches would go unseen.
         return named([tf.identity(output) for output in outputs])
 
-    return Part(run, specs, [variable.value for variable in network.variables], is_network)
+    return Part(run, specs, _read_by(network), is_network)
+
+
+def _read_by(network: keras.Model) -> list[Any]:
+    tables = (getattr(layer, "lookup_table", None) for layer in network._flatten_layers())
+    return [*(v.value for v in network.variables), *(t for t in tables if t is not None)]
 
 
 def _is_passive(part: Part) -> bool:
