@@ -174,7 +174,7 @@ def _describe_tflite(path: str) -> dict[str, Any]:
         pairs["score"] = _describe_score(model.metadata["score"])
     if model.metadata.get("rows") is not None:
         pairs["takes"] = _describe_rows(model.metadata["rows"])
-        pairs["normalisation"] = model.metadata["rows"]["normalization"]
+        pairs["normalisation"] = model.metadata["rows"].get("normalization", "not told")
     for signature, sides in model.metadata.get("signatures", {}).items():
         for side in ("inputs", "outputs"):
             for tensor in sides[side]:
