@@ -34,7 +34,9 @@ def figure_of(comparison: Any) -> matplotlib.figure.Figure:
         (latencies, [row.latency_ms for row in rows], "{:.3f}"),
     ):
         bars = axes.barh(places, [0.0 if v is None else v for v in values], color="tab:blue")
-        axes.bar_label(bars, ["" if v is None else form.format(v) for v in values], padding=3)
+        labels = ["" if v is None else form.format(v) for v in values]
+        on_white = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over Keras' line
+        axes.bar_label(bars, labels, padding=3, bbox=on_white, zorder=3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.25)
     sizes.barh(places, [_kb(row.zipped_bytes) or 0.0 for row in rows], 0.35, color="tab:orange")
