@@ -20,6 +20,7 @@ from autokit.deploy.quantizers import FILE, ROWS, SAVED_MODEL, SIGNATURE
 from autokit.deploy.quiet import quiet
 
 _LOOPS = {"While", "StatelessWhile"}
+_LOOKUPS = {"LookupTableFindV2"}
 
 Tensors = dict[str, tf.Tensor]
 Arrays = dict[str, np.ndarray]
@@ -37,8 +38,8 @@ class Part:
     specs : dict of str to (shape without batch, dtype)
         What it takes.
     variables : list of tf.Variable
-        What it reads. A graph whose variables nobody holds is converted without its weights,
-        to a file that answers NaN, and no error is raised.
+        What it reads, lookup tables too. A graph whose variables nobody holds is converted
+        without its weights, to a file that answers NaN, and no error is raised.
     is_network : bool
         Whether quantisation applies to it.
     """
@@ -154,6 +155,11 @@ def _write_inputs(folder: Path, conversion: Conversion) -> None:
             )
         if conversion.rows is not None:
             np.savez(folder / ROWS, **{k: _saved(v) for k, v in conversion.rows.items()})
+    except AssertionError as error:  # TensorFlow's word for a resource that nobody holds
+        raise Unconvertible(
+            "reads a table or a variable that no layer of Keras holds",
+            "keep it as a weight made by add_weight",
+        ) from error
     except (OSError, tf.errors.OpError) as error:
         raise OSError(
             f"the temporary folder {folder.parent} cannot be written ({one_line(error)}); free "
@@ -222,6 +228,11 @@ def has_loops(concrete: Any) -> bool:
     return bool(_loops(concrete))
 
 
+def needs_one_row(concrete: Any) -> bool:
+    """Whether LiteRT runs a graph for a fixed number of rows only: loops and lookups of texts."""
+    return any(kind in _LOOPS | _LOOKUPS for _, kind in nodes(concrete))
+
+
 def nodes(concrete: Any) -> Iterator[tuple[str, str]]:
     """Yield name and type of each operation of a graph and of its functions."""
     graph = concrete.graph.as_graph_def()
@@ -236,7 +247,8 @@ def _loops(concrete: Any) -> list[str]:
 
 def _failure(error: JobFailed, conversion: Conversion) -> Unconvertible:
     if "operator" in error.details:
-        problem = f"cannot run in LiteRT as {_kind(conversion)}: {one_line(error)}"
+        reason = re.sub(r"\.?\s*Node number .*", "", one_line(error))
+        problem = f"cannot run in LiteRT as {_kind(conversion)} ({reason})"
         return Unconvertible(problem, _cure(conversion), error.details["paths"])
     text = str(error)
     listed = re.findall(r"TF (?:Select|Custom) ops: ([\w, ]+)", text)

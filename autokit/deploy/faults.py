@@ -11,6 +11,7 @@ from autokit._backend import keras
 from autokit.deploy.convert import Arrays, Unconvertible
 from autokit.deploy.proof import ExportError
 
+_ROUNDING = 0.01  # an error that every layer may have
 # Keras layers whose operators LiteRT has not built in, and what does their work.
 _WAYS_OUT = {
     "IntegerLookup": "let the rows carry codes from 0 on, and use Embedding",
@@ -114,17 +115,17 @@ def first_to_part(expected: Arrays, got: Arrays) -> tuple[int, float] | None:
     Returns
     -------
     tuple of (int, float) or None
-        The layer whose error grows most over that of all before it, and that error: the median
-        over rows of the largest difference, as a share of the output's range. None if nothing
-        differs.
+        The layer whose error is the largest multiple of those of all before it, and that error:
+        the median over rows of the largest difference, as a share of the output's range. None
+        if all errors are those of rounding.
     """
-    before, worst = 0.0, (0.0, None)
+    before, worst = _ROUNDING, (1.0, None)
     for i, name in enumerate(expected):
         values = np.asarray(expected[name], np.float64)
         difference = np.abs(values - np.asarray(got[name], np.float64))
         by_row = difference.reshape(len(values), -1).max(axis=1)
         # NaN is as wrong as can be.
         error = float(np.nan_to_num(np.median(by_row), nan=np.inf) / (np.ptp(values) or 1.0))
-        worst = max(worst, (error - before, (i, error)), key=lambda found: found[0])
+        worst = max(worst, (error / before, (i, error)), key=lambda found: found[0])
         before = max(before, error)
     return worst[1]

@@ -9,8 +9,8 @@ from autokit._backend import keras, tf
 from autokit.deploy.proof import ExportError
 from autokit.layers.integer import NORMALIZING, has_fake_quant, without_fake_quant
 
-# The first of these compares values, which rounding to 256 steps would change.
-_FLOAT = (keras.layers.Masking, *NORMALIZING)
+# The first two of these compare values, which rounding to 256 steps would change.
+_FLOAT = (keras.layers.Masking, keras.layers.StringLookup, *NORMALIZING)
 # Klambauer et al. (2017), Self-Normalizing Neural Networks, eq. 14.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -86,8 +86,8 @@ def split(model: keras.Model, *, keeps_lookups: bool = False) -> Split | None:
     model : keras.Model
         A network of one input.
     keeps_lookups : bool, default=False
-        Whether an Embedding is such a layer; Normalization, BatchNormalization, Rescaling and
-        Masking are in any case.
+        Whether an Embedding is such a layer; Normalization, BatchNormalization, Rescaling,
+        Masking and StringLookup are in any case.
 
     Returns
     -------

@@ -16,6 +16,7 @@ from autokit.deploy.convert import (
     Unconvertible,
     convert_all,
     has_loops,
+    needs_one_row,
     trace,
 )
 from autokit.deploy.isolation import TIMEOUT_S
@@ -155,9 +156,9 @@ def _check_numbers(subject: Subject) -> None:
 
 
 def _traced(parts: list[Part]) -> list[Any]:
-    """Trace parts for any number of rows, or for one row if there is a loop: it fixes the batch."""
+    """Trace parts for any number of rows, or for one row if one of them needs that."""
     traced = [trace(part) for part in parts]
-    return [trace(part, 1) for part in parts] if any(map(has_loops, traced)) else traced
+    return [trace(part, 1) for part in parts] if any(map(needs_one_row, traced)) else traced
 
 
 def _check_prepared(subject: Subject, network: keras.Model, rows: Rows) -> None:
