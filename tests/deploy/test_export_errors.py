@@ -74,6 +74,28 @@ def test_full_disk_leaves_nothing_and_keeps_the_former_file(tmp_path, plain_mode
     assert file.read_text() == "precious"
 
 
+def test_full_temporary_folder(path, plain_model, monkeypatch):
+    def full(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    message = r"temporary folder .* cannot be written .*No space left.*free some space, or .*TMPDIR"
+    _refused(message, plain_model, path, error=OSError)
+
+
+def test_a_table_that_no_layer_holds(path):
+    hidden = tf.Variable(tf.ones((3,)))
+
+    class Looking(keras.layers.Layer):
+        def call(self, x):
+            return x * hidden
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Looking()(inputs))
+    message = "reads a table or a variable that no layer of Keras holds; keep it as a weight"
+    _refused(message, model, path)
+
+
 def test_int8_needs_rows_and_enough_of_them(path, table_classifier):
     table, _ = mixed_table()
     _refused(
