@@ -24,6 +24,20 @@ COLUMNS = {
         "size_kb": ("kB", 1),
         "accuracy": ("accuracy", 4),
     },
+    "pruning": {
+        "value": ("accuracy", 4),
+        "points_lost": ("points lost", 2),
+        "zipped_kb": ("zipped kB", 1),
+        "cpu_seconds": ("CPU seconds", 1),
+    },
+    "saliency_curve": {"value": ("accuracy", 4)},
+    "quantization": {
+        "value": ("accuracy", 4),
+        "size": ("of the float file", 3),
+        "size_kb": ("kB", 1),
+        "points_lost": ("points lost", 2),
+        "seconds": ("seconds of training", 1),
+    },
 }
 SLOT = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
