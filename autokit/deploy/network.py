@@ -7,6 +7,7 @@ from typing import Any
 
 from autokit._backend import keras, tf
 from autokit.deploy.proof import ExportError
+from autokit.layers import copied
 from autokit.layers.integer import NORMALIZING, has_fake_quant, without_fake_quant
 
 # The first two of these compare values, which rounding to 256 steps would change.
@@ -48,7 +49,7 @@ def prepared(model: keras.Model, *, unroll: bool = False) -> keras.Model:
     if changed == config:
         return model
     try:
-        return _copy(model, changed)
+        return copied(model, changed)
     except Exception as error:
         raise ExportError(
             "estimator_or_model: its model cannot be rebuilt for conversion from its "
@@ -99,7 +100,7 @@ def split(model: keras.Model, *, keeps_lookups: bool = False) -> Split | None:
     if len(getattr(model, "inputs", None) or ()) != 1 or not isinstance(layers[0], first):
         return None
     try:
-        copy = _copy(model, model.get_config())
+        copy = copied(model)
         tensor = copy.inputs[0]
         # A Sequential model has called its layers more than once.
         levels = getattr(copy, "_functional", copy)._nodes_by_depth
@@ -131,15 +132,6 @@ def _check_steps(model: keras.Model) -> None:
                 "its Input a fixed number of steps, such as keras.Input((20, 3)), or use "
                 "quantization='dynamic' or 'float16'."
             )
-
-
-def _copy(model: keras.Model, config: dict) -> keras.Model:
-    copy = type(model).from_config(config)
-    copy.set_weights(model.get_weights())
-    for layer in copy._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with constants that it derives from its weights
-    return copy
 
 
 def _config(model: keras.Model) -> dict:
