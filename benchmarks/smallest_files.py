@@ -11,6 +11,7 @@ import zipfile
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import record
 from sklearn.datasets import load_digits
@@ -30,7 +31,7 @@ def cases(folder):
         rows = np.random.default_rng(0).permutation(len(X))[:20_000]
         data = X[rows], X_test, mnist["y_train"][rows], mnist["y_test"]
         target = {"max_size_bytes": 30_000, "zipped": True}
-        yield "mnist, 20,000 rows", data, {"stem_width": 16, "widths": (16, 32, 64)}, 12, target
+        yield "mnist, 20,000 rows", data, {"stem_width": 16, "widths": (24, 48, 96)}, 10, target
 
 
 def main():
@@ -42,9 +43,12 @@ def main():
     for data, (X, X_test, y, y_test), network, epochs, target in cases(options.data):
         for seed in range(options.seeds):
             build = partial(layers.cnn, block="plain", output_activation="softmax", **network)
+            steps = epochs * -(-len(X) // 64)
+            rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
             model = KerasClassifier(
-                build, epochs=epochs, batch_size=64, learning_rate=2e-3, random_state=seed
+                build, epochs=epochs, batch_size=64, learning_rate=rate, random_state=seed
             ).fit(X, y)
+            model.learning_rate = 1e-3  # of the tuning that compress does
             with record.measured() as cost:
                 try:
                     small = compress(

@@ -14,7 +14,7 @@ from autokit._backend import keras, tf
 from autokit.training.batches import DEVICE_BYTES, Batch, chunks
 from autokit.training.constraints import Constraints
 from autokit.training.objectives import TensorBatch, make_loss
-from autokit.training.programs import Program, borrowed
+from autokit.training.programs import Program, borrowed, has_schedule
 from autokit.training.state import assign
 
 # How long one compiled call may run when a deadline is set: bounds the overshoot.
@@ -39,7 +39,7 @@ class FitConfig:
         None keeps the optimizer's own.
     schedule : callable, "cosine" or None, default=None
         Factor on the learning rate by the share of training done, in [0, 1]; "cosine" falls from
-        1 to 0. Set once an epoch.
+        1 to 0. Set once an epoch; an optimizer with a schedule of its own keeps to that.
     loss : str or keras.losses.Loss, default="mean_squared_error"
     early_stopping : int or None, default=None
         Epochs without a better validation loss (training loss if there is no validation) after
@@ -188,8 +188,10 @@ class _Run:
         )
         self.per_step = any(_has_batch_hooks(c) for c in hooks.callbacks)
         self.hooks = hooks
-        base_rate = None if config.schedule is None else float(program.optimizer.learning_rate)
         factor = cosine if config.schedule == "cosine" else config.schedule
+        if has_schedule(program.optimizer):
+            factor = None
+        base_rate = None if factor is None else float(program.optimizer.learning_rate)
         result, best = FitResult([]), _Best()
         hooks.on_train_begin()
         for epoch in range(1, config.epochs + 1):

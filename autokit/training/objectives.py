@@ -77,6 +77,21 @@ def task_objective(model: keras.Model, loss: keras.losses.Loss, *, training: boo
     return objective
 
 
+def n_correct(loss: keras.losses.Loss, targets, outputs) -> tf.Tensor:
+    """How many rows the outputs get right; NaN for a loss that is not a classification's."""
+    outputs = tf.cast(outputs, tf.float32)
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        guess = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        right = tf.equal(guess, tf.cast(targets, tf.int32))
+    elif isinstance(loss, keras.losses.BinaryCrossentropy):
+        threshold = 0.0 if loss.get_config().get("from_logits") else 0.5
+        answers = tf.cast(tf.reshape(targets, tf.shape(outputs)), tf.float32)
+        right = tf.equal(outputs > threshold, answers > 0.5)
+    else:
+        return tf.constant(float("nan"))
+    return tf.reduce_sum(tf.cast(right, tf.float32))
+
+
 class FunctionLoss(keras.losses.Loss):
     """A plain function ``(targets, outputs) -> losses`` as a Keras loss.
 

@@ -20,7 +20,7 @@ from tensorflow.python.eager.context import context  # no public way leads to it
 
 from autokit._backend import keras, tf
 from autokit.training.gradients import value_and_gradient
-from autokit.training.objectives import TensorBatch, task_objective
+from autokit.training.objectives import TensorBatch, n_correct, task_objective
 from autokit.training.state import assign, values_of
 
 EVALUATION_ROWS = 512  # rows of one evaluation step: bounds the activations' memory
@@ -110,7 +110,7 @@ class Program:
             _apply(optimizer, gradients, params)
             assign(buffers, result.buffers)
             # the loss before scaling: what mixed precision multiplied in is taken out again
-            return result.loss / _scale_of(optimizer), _hits(self.loss, batch.y, result.outputs)
+            return result.loss / _scale_of(optimizer), n_correct(self.loss, batch.y, result.outputs)
 
         @tf.function(autograph=False)
         def train(*arguments):
@@ -149,7 +149,7 @@ class Program:
                 result = objective(params, buffers, batch)
                 count = tf.cast(end - start, tf.float32)
                 total = losses + tf.cast(result.loss, tf.float32) * count
-                return end, total, hits + _hits(loss, batch.y, result.outputs)
+                return end, total, hits + n_correct(loss, batch.y, result.outputs)
 
             _, losses, hits = tf.while_loop(lambda start, *_: start < n_rows, body, (0, 0.0, 0.0))
             return losses, hits
@@ -183,7 +183,7 @@ def borrowed(model, optimizer, loss, optimizer_state=None, constraints=None) -> 
         copy = model if key is None else model.__class__.from_config(model.get_config())
         program = Program(copy, _copy_optimizer(optimizer), loss, constraints)
     weights = values_of(model.variables)
-    fixed = None if _is_schedule(optimizer) else float(optimizer.learning_rate)
+    fixed = None if has_schedule(optimizer) else float(optimizer.learning_rate)
     try:
         program.load(weights, fixed, optimizer_state)
         yield program
@@ -257,7 +257,7 @@ def _key(model, optimizer, loss) -> str | None:
     if not all(_is_ours(part) for part in (optimizer, loss)) or hasattr(loss, "function"):
         return None
     optimizer_config = optimizer.get_config() | {"name": None}
-    if not _is_schedule(optimizer):
+    if not has_schedule(optimizer):
         optimizer_config["learning_rate"] = None
     inner = getattr(optimizer, "inner_optimizer", None)
     if inner is not None:  # a loss-scale wrapper hides the rate one level down
@@ -316,7 +316,8 @@ def _is_described_by_config(layer) -> bool:
     )
 
 
-def _is_schedule(optimizer) -> bool:
+def has_schedule(optimizer) -> bool:
+    """Whether an optimizer's learning rate follows a schedule of its own."""
     return optimizer.get_config().get("learning_rate").__class__ is dict
 
 
@@ -382,18 +383,3 @@ def _scale_of(optimizer):
 
 def _scaled(step, optimizer):
     return step._replace(loss=optimizer.scale_loss(step.loss))
-
-
-def _hits(loss, targets, outputs):
-    """How many rows the outputs get right; NaN for a loss that is not a classification's."""
-    outputs = tf.cast(outputs, tf.float32)
-    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-        guess = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-        right = tf.equal(guess, tf.cast(targets, tf.int32))
-    elif isinstance(loss, keras.losses.BinaryCrossentropy):
-        threshold = 0.0 if loss.get_config().get("from_logits") else 0.5
-        answers = tf.cast(tf.reshape(targets, tf.shape(outputs)), tf.float32)
-        right = tf.equal(outputs > threshold, answers > 0.5)
-    else:
-        return tf.constant(float("nan"))
-    return tf.reduce_sum(tf.cast(right, tf.float32))

@@ -290,6 +290,15 @@ def test_schedule_sets_the_rate_each_epoch(blobs):
     np.testing.assert_allclose(rates.rates, expected, rtol=1e-5)
 
 
+def test_an_optimizers_own_schedule_stays(blobs):
+    falling = keras.optimizers.schedules.CosineDecay(0.05, 6)
+    alone, both = mlp(), mlp()
+    fit(alone, blobs, config=config(learning_rate=falling))
+    fit(both, blobs, config=config(learning_rate=falling, schedule="cosine"))
+    for a, b in zip(alone.get_weights(), both.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_keras_callbacks_see_what_model_fit_shows_them(blobs):
     class Diary(keras.callbacks.Callback):
         def __init__(self):
