@@ -30,6 +30,14 @@ COLUMNS = {
         "zipped_kb": ("zipped kB", 1),
         "cpu_seconds": ("CPU seconds", 1),
     },
+    "smallest_files": {
+        "value": ("accuracy", 4),
+        "keras_accuracy": ("before", 4),
+        "size_kb": ("kB", 1),
+        "zipped_kb": ("zipped kB", 1),
+        "seconds": ("seconds of compress", 0),
+    },
+    "export_overhead": {"value": ("seconds", 2)},
     "saliency_curve": {"value": ("accuracy", 4)},
     "quantization": {
         "value": ("accuracy", 4),

@@ -44,9 +44,9 @@ class QuantizeAware(CompressionMethod):
         s = (high - low) / 255              x' = s round(clip(x, low, high) / s)     a tensor
 
     The ranges of activations are found on training rows and then follow the batches as moving
-    averages. ``export_tflite(..., quantization="int8")`` writes a file of integers that computes
-    the same: on the same grids, to a step of the output. The other quantisations write the
-    trained weights without the rounding of activations.
+    averages; those of outputs only grow. ``export_tflite(..., quantization="int8")`` writes a
+    file of integers that computes the same: on the same grids, to a step of the output. The other
+    quantisations write the trained weights without the rounding of activations.
 
     Parameters
     ----------
@@ -193,7 +193,10 @@ class _Rounding:
         return self._entered[id(old)]
 
     def _ranged(self, old: Any, new: Any, fixed: tuple[float, float] | None = None) -> Any:
-        layer = FakeQuantRange(fixed=fixed, name=self._copies.distinct("range"))
+        # What the network answers must not be cut off: a regression's extremes would be lost.
+        shrinks = not any(old is t for t in self._graph.outputs)
+        name = self._copies.distinct("range")
+        layer = FakeQuantRange(fixed=fixed, shrinks=shrinks, name=name)
         self._range_of[id(old)] = layer
         if fixed is None:
             self.learned.append((layer, old))

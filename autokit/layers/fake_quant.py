@@ -128,16 +128,19 @@ class FakeQuantRange(keras.layers.Layer):
         How much of the range stays in a step.
     fixed : tuple (low, high) or None, default=None
         A range that is known, such as a sigmoid's, and never changes.
+    shrinks : bool, default=True
+        False holds all that was seen, without an average.
     """
 
     def __init__(
         self,
         momentum: float = 0.99,
         fixed: tuple[float, float] | None = None,
+        shrinks: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.momentum = momentum
+        self.momentum, self.shrinks = momentum, shrinks
         self.fixed = None if fixed is None else tuple(fixed)
         self.supports_masking = True
 
@@ -163,16 +166,19 @@ class FakeQuantRange(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = ops.cast(inputs, "float32")
         if training and self.fixed is None:
-            self._follow(self.low, ops.minimum(ops.min(x), 0.0))
-            self._follow(self.high, ops.maximum(ops.max(x), 1e-6))
+            self._follow(self.low, ops.minimum(ops.min(x), 0.0), ops.minimum)
+            self._follow(self.high, ops.maximum(ops.max(x), 1e-6), ops.maximum)
         rounded = tf.quantization.fake_quant_with_min_max_vars(
             x, self.low.value, self.high.value, num_bits=ACTIVATION_BITS
         )
         return ops.cast(rounded, self.compute_dtype)
 
-    def _follow(self, variable: Any, seen: Any) -> None:
+    def _follow(self, variable: Any, seen: Any, wider: Any) -> None:
         seen = ops.stop_gradient(seen)
-        variable.assign(self.momentum * variable + (1.0 - self.momentum) * seen)
+        if self.shrinks:
+            variable.assign(self.momentum * variable + (1.0 - self.momentum) * seen)
+        else:
+            variable.assign(wider(variable, seen))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """As it came."""
@@ -180,4 +186,5 @@ class FakeQuantRange(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Settings that :meth:`from_config` takes."""
-        return {**super().get_config(), "momentum": self.momentum, "fixed": self.fixed}
+        own = {name: getattr(self, name) for name in ("momentum", "fixed", "shrinks")}
+        return {**super().get_config(), **own}

@@ -85,7 +85,8 @@ def check_compression(estimator: Any, X: Any, y: Any, method: str) -> Any:
         if hasattr(estimator, "classes_"):
             assert np.mean(got == compressed.predict(X)) > 0.95
         else:
-            np.testing.assert_allclose(got, compressed.predict(X), atol=0.1 * np.ptp(y))
+            near = np.abs(got - compressed.predict(X)) < 0.1 * np.ptp(y)
+            assert near.mean() > 0.95
     if hasattr(compressed, "partial_fit"):
         zeros = [compressed.model_.variables[i].numpy() == 0 for i in compressed.held_.zeros]
         compressed.partial_fit(X, y)

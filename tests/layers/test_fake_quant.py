@@ -138,3 +138,13 @@ def test_a_model_is_rebuilt_from_its_configuration():
     model.layers[1].set_range(-2.0, 3.0)
     x = tf.constant(rng.normal(size=(2, 8, 8, 2)).astype("float32"))
     np.testing.assert_array_equal(copied(model)(x), model(x))
+
+
+def test_a_range_that_does_not_shrink_holds_all_that_was_seen():
+    layer = FakeQuantRange(shrinks=False)
+    layer.build((None, 2))
+    layer.set_range(-1.0, 1.0)
+    for value in (3.0, -2.0, 0.5):
+        layer(np.full((4, 2), value, "float32"), training=True)
+    assert (float(layer.low), float(layer.high)) == (-2.0, 3.0)
+    assert not FakeQuantRange.from_config(layer.get_config()).shrinks
