@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -59,6 +60,7 @@ class _SharingBuilder(flatbuffers.Builder):
 
     def __init__(self, initial_size: int) -> None:
         super().__init__(initial_size)
+        self.tables: dict[tuple, int] = {}
         self._vectors: dict[tuple, int] = {}
 
     def CreateNumpyVector(self, x):  # noqa: N802 (the generated name)
@@ -66,6 +68,29 @@ class _SharingBuilder(flatbuffers.Builder):
         if key not in self._vectors:
             self._vectors[key] = super().CreateNumpyVector(x)
         return self._vectors[key]
+
+
+class _Once:
+    """A table that is written once, however often an equal one occurs.
+
+    The steps of an unrolled recurrence have the same options and, many of them, the same scales.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    @classmethod
+    def of(cls, table: Any) -> _Once | None:
+        return table if table is None or isinstance(table, cls) else cls(table)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def Pack(self, builder: _SharingBuilder) -> int:  # noqa: N802 (the generated name)
+        key = (type(self._table), *((k, _hashable(v)) for k, v in vars(self._table).items()))
+        if key not in builder.tables:
+            builder.tables[key] = self._table.Pack(builder)
+        return builder.tables[key]
 
 
 def parse(data: bytes) -> schema.ModelT:
@@ -76,6 +101,11 @@ def parse(data: bytes) -> schema.ModelT:
 def serialize(model: schema.ModelT) -> bytes:
     """Write the object tree as the bytes of a .tflite file."""
     model.buffers = [_aligned(buffer) for buffer in model.buffers]
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.quantization = _Once.of(tensor.quantization)
+        for operator in graph.operators or []:
+            operator.builtinOptions = _Once.of(operator.builtinOptions)
     builder = _SharingBuilder(1 << 16)
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
@@ -363,6 +393,10 @@ def _aligned(buffer: schema.BufferT) -> _Buffer:
     aligned = _Buffer()
     aligned.data = copy.copy(buffer.data)
     return aligned
+
+
+def _hashable(value: Any) -> Any:
+    return (value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else repr(value)
 
 
 def _operator_name(code: schema.OperatorCodeT) -> str:
