@@ -102,4 +102,4 @@ def test_model_without_column_names_takes_them_in_order(tmp_path):
 
 def test_image_models_take_no_csv(tmp_path):
     with pytest.raises(ValueError, match=r"rows of shape \(8, 8, 1\), which a CSV"):
-        read_rows(tmp_path / "t.csv", {"kind": "image", "encoded_shape": [8, 8, 1]})
+        read_rows(tmp_path / "t.csv", {"kind": "image", "shape": [8, 8, 1]})
