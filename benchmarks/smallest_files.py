@@ -31,7 +31,7 @@ def cases(folder):
         rows = np.random.default_rng(0).permutation(len(X))[:20_000]
         data = X[rows], X_test, mnist["y_train"][rows], mnist["y_test"]
         target = {"max_size_bytes": 30_000, "zipped": True, "max_score_drop": 0.003}
-        yield "mnist, 20,000 rows", data, {"stem_width": 16, "widths": (24, 48, 96)}, 10, target
+        yield "mnist, 20,000 rows", data, {"stem_width": 16, "widths": (16, 32, 64)}, 10, target
 
 
 def main():
