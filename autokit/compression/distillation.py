@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 
 from autokit._backend import keras, tf
 from autokit.compression.method import CompressionMethod, Outcome, checked_estimator
-from autokit.training import Batch
+from autokit.training import Batch, Forward
 from autokit.training.objectives import soft_cross_entropy
 
 
@@ -25,9 +25,10 @@ class Distill(CompressionMethod):
 
     Parameters
     ----------
-    teacher : estimator
+    teacher : estimator or keras.Model
         Fitted, with ``predict_proba`` (of the same classes) or, for regression, ``predict``: one
-        of autokit, of scikit-learn, or a pipeline.
+        of autokit, of scikit-learn, or a pipeline. For a plain model, a model of the same rows
+        and outputs.
     weight : float in [0, 1], default=0.7
         Share of the teacher in the loss.
     temperature : float > 0, default=3.0
@@ -73,6 +74,9 @@ class Distill(CompressionMethod):
 
     def _answers(self, task) -> np.ndarray:
         """What the teacher says of the training rows."""
+        if isinstance(self.teacher, keras.Model):
+            from_logits = task.loss.get_config().get("from_logits")
+            return Forward(self.teacher, tf.nn.softmax if from_logits else None)(task.train.x)
         needed = "predict_proba" if task.classifies else "predict"
         if not hasattr(self.teacher, needed):
             raise ValueError(

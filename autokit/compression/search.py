@@ -295,11 +295,7 @@ class _Search:
         return _Candidate(self._taught(estimator), (*candidate.changes, change), sparsity)
 
     def _taught(self, estimator: Any) -> Any:
-        """Let a network learn from the one given; a plain model tunes on its own."""
-        if isinstance(estimator, keras.Model):
-            return PruneBlocks(
-                what="channels", share=0.0, rounds=1, epochs=self.epochs, random_state=self.seed
-            ).compress(estimator, self.X, self.y, self.validation)
+        """Let a network learn from the one given."""
         method = Distill(teacher=self.given, epochs=self.epochs, random_state=self.seed)
         return method.compress(estimator, self.X, self.y, self.validation)
 

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autokit.deploy.proof import are_probabilities
-
 
 class Score(NamedTuple):
     """A figure, higher is better: "accuracy" or "r2", of so many rows."""
@@ -27,7 +25,7 @@ def score_of(subject: Any, outputs: np.ndarray, y: Any, argument: str = "y") -> 
     outputs : ndarray of shape (n_samples, n_outputs)
         Class probabilities, or numbers in the target's units.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets. For a plain model that gives probabilities, integer classes.
+        Targets. For a plain classifier of several outputs, integer classes.
     argument : str, default="y"
         What the caller's caller calls `y`, for messages.
 
@@ -67,4 +65,5 @@ def score_of(subject: Any, outputs: np.ndarray, y: Any, argument: str = "y") -> 
 
 
 def _are_classes(y: np.ndarray, outputs: np.ndarray) -> bool:
-    return y.dtype.kind in "iu" and y.size == len(y) and are_probabilities(outputs)
+    # One number for several outputs can only be the class; the sum of int8 probabilities is not 1.
+    return y.dtype.kind in "iu" and y.size == len(y) and outputs[0].size > 1

@@ -87,13 +87,22 @@ def test_weights_are_zeroed_first_for_a_zipped_size(digits, classifier):
     assert small.model_.count_params() == classifier.model_.count_params()
 
 
-def test_a_plain_model(digits, classifier):
+def test_a_plain_model_learns_from_itself_too(digits, classifier):
     X, _, y, _ = digits
     small = compress(
-        classifier.model_, X.astype("float32") / 16, y, max_size_bytes=14_000, random_state=0
+        classifier.model_,
+        X.astype("float32") / 16,
+        y,
+        max_size_bytes=5_500,
+        max_score_drop=0.05,
+        quantizations=["int8"],
+        epochs=5,
+        random_state=0,
     )
-    assert small.compression_report_.details["quantization"] == "float16"
-    assert small is not classifier.model_
+    report = small.compression_report_
+    assert report.details["quantization"] == "int8"
+    assert report.path[-1].method == "Distill"
+    assert small.count_params() < classifier.model_.count_params()
 
 
 def test_a_target_that_cannot_be_met(digits, classifier):
