@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
 
 Architecture = Hashable
-Status = Literal["complete", "pruned", "failed", "timeout"]
+Status = Literal["complete", "pruned", "failed", "timeout", "infeasible"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Evaluation:
         Higher is better; None if the trial failed.
     loss : float or None
         Validation loss, lower is better; decides between equal scores.
-    status : {"complete", "pruned", "failed", "timeout"}
+    status : {"complete", "pruned", "failed", "timeout", "infeasible"}
         "pruned": stopped by the rung rule. "timeout": stopped by the deadline, with the score it
-        had reached.
+        had reached. "infeasible": beyond a constraint, and therefore not trained.
     epochs : int
         Epochs begun.
     seconds : float
@@ -71,6 +71,20 @@ class Evaluation:
         First line of what made the trial fail.
     setup_seconds : float
         The part of `seconds` that was not training: building and tracing.
+    flops : int or None
+        Floating-point operations of one row, see `autokit.nas.hardware.count_flops`.
+    memory_bytes : int or None
+        Peak of the activations of one row.
+    size_bytes : int or None
+        Of the .tflite file, where it was made.
+    latency_ms : float or None
+        Of one row, measured or predicted, where it was asked for.
+    violation : float
+        Sum of the relative excesses over the constraints, ``sum(max(0, cost / limit - 1))``.
+    values : tuple of float
+        The objectives of a search with several, each turned so that higher is better.
+    seed : int
+        What everything random in the trial was seeded with.
     """
 
     number: int
@@ -84,22 +98,36 @@ class Evaluation:
     rungs: tuple[tuple[int, float], ...] = ()
     error: str | None = None
     setup_seconds: float = 0.0
+    flops: int | None = None
+    memory_bytes: int | None = None
+    size_bytes: int | None = None
+    latency_ms: float | None = None
+    violation: float = 0.0
+    values: tuple[float, ...] = ()
+    seed: int = 0
 
     @property
     def key(self) -> tuple[float, float]:
-        """What evaluations are ranked by: the score, ties by the loss; a failure is last."""
+        """What evaluations are ranked by: the score, ties by the loss.
+
+        Whatever violates a constraint comes after all that do not, the nearer miss first; a
+        failure is last (the rule of Deb 2000).
+        """
+        if self.violation > 0:
+            return (-np.inf, -self.violation)
         if self.score is None:
             return (-np.inf, -np.inf)
         return (self.score, -self.loss if self.loss is not None else -np.inf)
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """What the best of a search is chosen by: the key, but a pruned trial never wins.
+        """What the best of a search is chosen by: the key, but a finished trial comes first.
 
         A rung ended it because others did better with the same epochs; that its last score is
         ahead of a finished one's by a hair says less.
         """
-        return (self.status in ("complete", "timeout"), *self.key)
+        may_win = self.status in ("complete", "timeout") and self.violation == 0
+        return (may_win, *self.key)
 
 
 class SearchSpace(Protocol):

@@ -192,6 +192,7 @@ def _from_json(values: dict) -> Evaluation:
     known = {f.name for f in dataclasses.fields(Evaluation)}
     values = {name: value for name, value in values.items() if name in known}
     values["rungs"] = tuple((int(epochs), score) for epochs, score in values["rungs"])
+    values["values"] = tuple(values.get("values", ()))
     return Evaluation(**values)
 
 
