@@ -18,7 +18,7 @@ from autokit.nas.names import by_name
 from autokit.nas.result import SearchResult
 from autokit.nas.schedule import SuccessiveHalving
 from autokit.nas.spaces import SPACES
-from autokit.nas.storage import SearchStorage, check_writable
+from autokit.nas.storage import SearchStorage, check_storage
 from autokit.nas.strategies import STRATEGIES
 from autokit.training import Batch, split
 
@@ -134,7 +134,7 @@ class _NASParameters:
         if not callable(self.evaluator):
             by_name("evaluator", self.evaluator, EVALUATORS, "an Evaluator")
         if self.storage is not None:
-            check_writable(self.storage)
+            check_storage(self.storage)
 
     def _train(self, data: Batch) -> None:
         if len(data) < 2:

@@ -23,7 +23,7 @@ from autokit.training import Batch, TrainingDiverged
 
 logger = logging.getLogger(__name__)
 
-STRATEGY_STREAM, REFIT_STREAM = 0, 2
+STRATEGY_STREAM, REFIT_STREAM, WORKER_STREAM = 0, 2, 3
 REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
 WORTHWHILE_SHARE = 0.5  # of the epochs, below which a refit would lose more than it gains
 RECENT_TRIALS = 12  # so many programs are surely still compiled, see `training.programs`
@@ -75,10 +75,14 @@ class SearchJob:
     def run(self) -> tuple[SearchResult, TrainedModel]:
         """Search, then train the winner; see `search.run` for what is raised."""
         if self.time_budget_s is not None:
-            spent = 0.0 if self.storage is None else self.storage.seconds / self.n_jobs
+            # what an earlier run of the same process has used up; one that joins has its own time
+            resumes = self.storage is not None and self.storage.worker == 0
+            spent = self.storage.seconds / self.n_jobs if resumes else 0.0
             self.deadline = self.started + self.time_budget_s - spent
-        rng = np.random.default_rng(search.derived_seed(self.seed, STRATEGY_STREAM))
-        with self._progress() as progress:
+        worker = 0 if self.storage is None else self.storage.worker
+        seed = search.derived_seed(self.seed, WORKER_STREAM, worker) if worker else self.seed
+        rng = np.random.default_rng(search.derived_seed(seed, STRATEGY_STREAM))
+        with self._progress() as progress, self._leave():
             result = search.run(
                 self.space,
                 self.strategy(self.space, rng),
@@ -91,8 +95,8 @@ class SearchJob:
                 storage=self.storage,
                 n_jobs=self.n_jobs,
                 progress=progress,
-                seed=self.seed,
-                start=self._start(),
+                seed=seed,
+                start=() if worker else self._start(),
             )
             if self.deadline is not None and self.storage is not None and self.storage.evaluations:
                 # what is resumed has to compile anew: the winner may use all of this call's time
@@ -158,8 +162,7 @@ class SearchJob:
                 if not kept:
                     raise
                 logger.warning("the refit ended early (%r): the trial's own weights stay", error)
-        seed = search.trial_seed(self.seed, best.number)
-        restored = self.trainer.restore(best.architecture, seed)
+        restored = self.trainer.restore(best.architecture, best.seed)
         return restored if restored is not None else self._repeat(best)
 
     def _refit_epochs(self, best, kept: bool) -> int:
@@ -181,9 +184,7 @@ class SearchJob:
 
     def _repeat(self, best) -> TrainedModel:
         """Train once more as in a trial whose weights are gone: the same seed, the same epochs."""
-        budget = Budget(
-            self.schedule.epochs, self.deadline, seed=search.trial_seed(self.seed, best.number)
-        )
+        budget = Budget(self.schedule.epochs, self.deadline, seed=best.seed)
         task = self.trainer.task
         return self.trainer.train(
             best.architecture,
@@ -192,6 +193,14 @@ class SearchJob:
             budget,
             on_epoch=lambda epoch, logs: epoch >= best.epochs > 0,
         )
+
+    @contextlib.contextmanager
+    def _leave(self):
+        try:
+            yield
+        finally:
+            if self.storage is not None:
+                self.storage.close()
 
     def _progress(self):
         if not self.verbose:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from autokit.nas.architecture import from_json
 from autokit.nas.protocols import Budget, Evaluation, Evaluator, SearchSpace, SearchStrategy
 from autokit.nas.result import SearchResult
 from autokit.nas.schedule import Schedule
@@ -56,7 +57,8 @@ def run(
     Trials of one round know nothing of each other, so the result is the same however long each
     takes. An architecture that was evaluated before is answered from memory and is no trial.
     Evaluations found in the storage are taken instead of evaluating again; the strategy is asked
-    all the same, so a resumed search goes on as if it had never stopped.
+    all the same, so a resumed search goes on as if it had never stopped. Where several processes
+    share a storage, each tells its strategy what the others have finished before it asks anew.
 
     Parameters
     ----------
@@ -75,7 +77,8 @@ def run(
         Asked after each epoch of a trial, while there is a `deadline` and an incumbent, with the
         seconds at which the trial began and its epochs ended; True ends it as "timeout".
     storage : SearchStorage or None, default=None
-        Where finished evaluations are written, and read from to resume.
+        Where finished evaluations are written, and read from to resume. Processes that share it
+        may together exceed `max_trials` by what they were at when it was reached.
     n_jobs : int, default=1
         Trials of one round, in threads.
     progress : SearchProgress or None, default=None
@@ -93,12 +96,10 @@ def run(
     ------
     SearchFailed
         No trial succeeded: the message tells the first failure.
-    ValueError
-        The storage holds another search's trials.
     """
     search = _Search(
-        strategy, evaluator, schedule, max_trials, deadline, reserve, hopeless, storage, n_jobs,
-        progress, seed, list(start),
+        space, strategy, evaluator, schedule, max_trials, deadline, reserve, hopeless, storage,
+        n_jobs, progress, seed, list(start),
     )  # fmt: skip
     try:
         reason = search.loop()
@@ -113,6 +114,7 @@ def run(
 
 @dataclass
 class _Search:
+    space: Any
     strategy: Any
     evaluator: Any
     schedule: Any
@@ -129,12 +131,17 @@ class _Search:
     known: dict = field(default_factory=dict)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
+    def __post_init__(self):
+        # alone with an unfinished search, the strategy proposes again what is stored
+        self.repeating = self.storage is not None and self.storage.worker == 0
+
     @property
     def has_success(self) -> bool:
         return any(e.score is not None for e in self.told)
 
     def loop(self) -> str:
         repeats = 0
+        self.adopt()
         while (reason := self.why_stop()) is None:
             proposals = self.propose()
             new = list(dict.fromkeys(a for a in proposals if a not in self.known))
@@ -143,7 +150,31 @@ class _Search:
             repeats = 0 if new else repeats + len(proposals)
             if repeats >= REPEATS_UNTIL_EXHAUSTED:
                 return "exhausted"
+            self.adopt()
         return reason
+
+    def adopt(self) -> None:
+        """Take over, and tell the strategy, what others have written."""
+        if self.storage is None or (self.repeating and self.storage.n_waiting):
+            return
+        self.repeating = False
+        strangers = []
+        for stored in self.storage.strangers():
+            architecture = from_json(stored.architecture, self.architecture_type)
+            if architecture not in self.known:
+                strangers.append(replace(stored, architecture=architecture, number=len(self.told)))
+                self.remember(strangers[-1])
+                self.show("trial_finished", strangers[-1])
+        if strangers:
+            self.strategy.tell(strangers)
+
+    @property
+    def architecture_type(self) -> type:
+        return type(self.space.sample(np.random.default_rng(0)))
+
+    def remember(self, evaluation: Evaluation) -> None:
+        self.told.append(evaluation)
+        self.known[evaluation.architecture] = evaluation
 
     def why_stop(self) -> str | None:
         n_told = len(self.told)
@@ -151,7 +182,8 @@ class _Search:
             return "max_trials"
         if n_told >= FAILURES_UNTIL_GIVEN_UP and not self.has_success:
             return "failures"
-        if self.deadline is None or n_told == 0 or self.is_stored(n_told):
+        is_repeating = self.repeating and self.storage.n_waiting > 0
+        if self.deadline is None or n_told == 0 or is_repeating:
             return None
         left = self.trial_deadline() - time.monotonic()
         return "time_budget" if left < self.worthwhile() else None
@@ -177,17 +209,17 @@ class _Search:
         reserve = self.reserve(self.told) if self.reserve and self.has_success else 0.0
         return self.deadline - reserve
 
-    def is_stored(self, number: int) -> bool:
-        return self.storage is not None and number in self.storage.evaluations
-
     def evaluate(self, architectures: Sequence) -> None:
         """Evaluate new architectures, write them down, and remember them in order."""
+        recalled = {a: self.storage.recall(a) for a in architectures} if self.storage else {}
+        if any(recalled.get(a) is None for a in architectures):
+            self.repeating = False
         first = len(self.told)
         deadline, keep_on = self.trial_deadline(), self.schedule.keep_on(self.told)
         finished, waiting = {}, {}
         for number, architecture in enumerate(architectures, first):
-            if self.is_stored(number):
-                finished[number] = self.storage.recall(number, architecture)
+            if recalled.get(architecture) is not None:
+                finished[number] = replace(recalled[architecture], number=number)
             else:
                 watch = _Watch(keep_on, self.cancelled, self.hopeless if self.has_limit else None)
                 epochs, seed = self.schedule.epochs, trial_seed(self.seed, number)
@@ -198,11 +230,9 @@ class _Search:
             finished[evaluation.number] = evaluation
             self.show("trial_finished", evaluation)
         for number in sorted(finished):
-            evaluation = finished[number]
-            self.told.append(evaluation)
-            self.known[evaluation.architecture] = evaluation
+            self.remember(finished[number])
             if number not in waiting:
-                self.show("trial_finished", evaluation)
+                self.show("trial_finished", finished[number])
 
     def evaluations(self, waiting: dict):
         if len(waiting) <= 1 or self.n_jobs == 1:
@@ -230,7 +260,13 @@ class _Search:
         if evaluation.status == "pruned" and budget.keep_on.out_of_time:
             evaluation = replace(evaluation, status="timeout")
         seconds = evaluation.seconds or time.monotonic() - started
-        return replace(evaluation, number=number, architecture=architecture, seconds=seconds)
+        return replace(
+            evaluation,
+            number=number,
+            architecture=architecture,
+            seconds=seconds,
+            seed=budget.seed,
+        )
 
     @property
     def has_limit(self) -> bool:
