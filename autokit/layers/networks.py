@@ -17,7 +17,7 @@ BLOCKS = ("plain", "residual", "separable", "inverted")
 
 # Keras' 0.99 needs several hundred steps to forget the initial statistics: a candidate judged
 # after one epoch of a small data set would be validated with meaningless ones.
-_BATCH_NORM_MOMENTUM = 0.9
+BATCH_NORM_MOMENTUM = 0.9
 
 
 def mlp(
@@ -91,7 +91,7 @@ def mlp(
             drop = keras.layers.AlphaDropout if activation == "selu" else keras.layers.Dropout
             h = drop(float(dropout))(h)
         x = h
-    return keras.Model(inputs, _head(x, n_outputs, output_activation))
+    return keras.Model(inputs, head(x, n_outputs, output_activation))
 
 
 def cnn(
@@ -170,7 +170,7 @@ def cnn(
         )
     inputs = keras.Input(shape)
     x = inputs if len(shape) == 3 else keras.layers.Reshape((*shape, 1))(inputs)
-    x = _conv(x, int(stem_width), 3, activation, strides=_stem_stride(shape))
+    x = _conv(x, int(stem_width), 3, activation, strides=stem_stride(shape))
     for stage, (width, count) in enumerate(zip(map(int, widths), counts, strict=True)):
         if stage > 0 and min(x.shape[1], x.shape[2]) >= 4:
             x = keras.layers.MaxPooling2D()(x)
@@ -179,7 +179,7 @@ def cnn(
     x = keras.layers.GlobalAveragePooling2D()(x)
     if dropout > 0:
         x = keras.layers.Dropout(float(dropout))(x)
-    return keras.Model(inputs, _head(x, n_outputs, output_activation))
+    return keras.Model(inputs, head(x, n_outputs, output_activation))
 
 
 def sequence(
@@ -254,7 +254,7 @@ def sequence(
         x = keras.layers.GlobalAveragePooling1D()(x)
     if dropout > 0:
         x = keras.layers.Dropout(float(dropout))(x)
-    return keras.Model(inputs, _head(x, n_outputs, output_activation))
+    return keras.Model(inputs, head(x, n_outputs, output_activation))
 
 
 def _check_choice(name, value, choices) -> None:
@@ -277,13 +277,14 @@ def _activate(x, activation: str):
 
 def _normalize(x, normalization):
     if normalization == "batch":
-        return keras.layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM)(x)
+        return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
     if normalization == "layer":
         return keras.layers.LayerNormalization()(x)
     return x
 
 
-def _head(x, n_outputs: int, output_activation: str):
+def head(x, n_outputs: int, output_activation: str):
+    """The output layer, and its activation in float32."""
     x = keras.layers.Dense(int(n_outputs), name="outputs")(x)
     if output_activation != "linear":
         # float32 also under mixed precision: a float16 softmax loses the small probabilities.
@@ -291,7 +292,7 @@ def _head(x, n_outputs: int, output_activation: str):
     return x
 
 
-def _stem_stride(shape) -> int:
+def stem_stride(shape) -> int:
     """1 up to 63 pixels, 2 from 64, 4 from 128: what reaches the stages stays near 32x32."""
     side = min(shape[0], shape[1])
     return 1 if side < 64 else min(4, 2 ** int(math.log2(side / 32)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from autokit.nas.spaces.cnn import CNNArchitecture, CNNSpace
 from autokit.nas.spaces.dimensions import Choice, Choices
 from autokit.nas.spaces.mlp import MLPArchitecture, MLPSpace
+from autokit.nas.spaces.nb201 import NB201_OPS, NB201Architecture, NB201Space
 from autokit.nas.spaces.product import ProductSpace
 
-SPACES = {"cnn": CNNSpace, "mlp": MLPSpace}
+SPACES = {"cnn": CNNSpace, "mlp": MLPSpace, "nb201": NB201Space}
 
 __all__ = [
+    "NB201_OPS",
     "SPACES",
     "CNNArchitecture",
     "CNNSpace",
@@ -17,5 +19,7 @@ __all__ = [
     "Choices",
     "MLPArchitecture",
     "MLPSpace",
+    "NB201Architecture",
+    "NB201Space",
     "ProductSpace",
 ]
