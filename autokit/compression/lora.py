@@ -26,6 +26,8 @@ def add_lora(
 
     ``kernel' = kernel + alpha / rank * A B`` by Keras' own ``enable_lora``. B starts at zero:
     predictions are unchanged until ``partial_fit`` (of a plain model, ``fit``) trains A and B.
+    What an earlier compression held, zeros of a pruned network say, is held no longer: the sum
+    of a sparse kernel and a product is not sparse.
 
     Parameters
     ----------
@@ -191,7 +193,7 @@ def _with_model(estimator_or_model, model):
     if isinstance(estimator_or_model, keras.Model):
         return model
     changed = copy.copy(estimator_or_model)
-    for name in ("_forward", "_optimizer_state", "held_"):
+    for name in ("_forward", "_optimizer_state", "held_", "compression_report_"):
         changed.__dict__.pop(name, None)
     changed.model_ = model
     return changed

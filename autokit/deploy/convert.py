@@ -206,6 +206,27 @@ def trace(part: Part, batch: int | None = None) -> Any:
     ExportError
         If the model's own code fails.
     """
+    try:
+        return function_of(part, batch).get_concrete_function()
+    except Exception as error:
+        raise ExportError(
+            f"estimator_or_model: its model cannot be traced as a graph: {one_line(error)}"
+        ) from error
+
+
+def function_of(part: Part, batch: int | None = None) -> Any:
+    """A part as a ``tf.function`` of its tensors in order, not yet traced.
+
+    Parameters
+    ----------
+    part, batch
+        As for :func:`trace`.
+
+    Returns
+    -------
+    tf.types.experimental.PolymorphicFunction
+        With an input signature.
+    """
     signature = [
         tf.TensorSpec((batch, *shape), dtype, name=name)
         for name, (shape, dtype) in part.specs.items()
@@ -215,12 +236,7 @@ def trace(part: Part, batch: int | None = None) -> Any:
     def serve(*tensors):
         return part.call(dict(zip(part.specs, tensors, strict=True)))
 
-    try:
-        return serve.get_concrete_function()
-    except Exception as error:
-        raise ExportError(
-            f"estimator_or_model: its model cannot be traced as a graph: {one_line(error)}"
-        ) from error
+    return serve
 
 
 def has_loops(concrete: Any) -> bool:

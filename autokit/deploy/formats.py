@@ -21,7 +21,7 @@ import numpy as np
 
 from autokit._backend import keras, tf
 from autokit.deploy import proof
-from autokit.deploy.convert import Arrays, trace
+from autokit.deploy.convert import Arrays, function_of, trace
 from autokit.deploy.files import checked_path, written
 from autokit.deploy.network import is_half_precision, one_line
 from autokit.deploy.proof import ExportError
@@ -249,17 +249,11 @@ def export_onnx(
             "export_saved_model."
         )
     part = subject.whole(subject.model)
-    specs = [
-        tf.TensorSpec((None, *shape), dtype, name=name)
-        for name, (shape, dtype) in part.specs.items()
-    ]
-    function = tf.function(
-        lambda *tensors: part.call(dict(zip(part.specs, tensors, strict=True))),
-        autograph=False,
-        input_signature=specs,
-    )
+    function = function_of(part)
     with quiet(), _failures("converted to ONNX"):
-        proto, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=_ONNX_OPSET)
+        proto, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=_ONNX_OPSET
+        )
         data = proto.SerializeToString()
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 

@@ -53,17 +53,17 @@ class Case(NamedTuple):
     refused: dict[str, str] = {}
 
 
-def table_rows() -> tuple[Any, np.ndarray]:
+def table_rows(n_rows: int = _N_ROWS) -> tuple[Any, np.ndarray]:
     """Columns of range 1 and 1e5, one far from 0, texts, missing values; and classes."""
     import pandas as pd
 
     rng = np.random.default_rng(0)
     X = pd.DataFrame(
         {
-            "small": rng.normal(size=_N_ROWS),
-            "large": 3e4 + 1e5 * rng.normal(size=_N_ROWS),
-            "year": rng.integers(1950, 2020, _N_ROWS).astype(float),
-            "city": rng.choice(["Rome", "Oslo", "Zürich"], _N_ROWS),
+            "small": rng.normal(size=n_rows),
+            "large": 3e4 + 1e5 * rng.normal(size=n_rows),
+            "year": rng.integers(1950, 2020, n_rows).astype(float),
+            "city": rng.choice(["Rome", "Oslo", "Zürich"], n_rows),
         }
     )
     signal = X["small"] + X["large"] / 1e5 + (X["city"] == "Rome")

@@ -8,25 +8,14 @@ import pytest
 
 from autokit import KerasClassifier, KerasRegressor, export_tflite, layers
 from autokit._backend import keras
+from autokit.testing.export import table_rows
 
 N = 240
 
 
 def mixed_table(n: int = N) -> tuple[pd.DataFrame, np.ndarray]:
     """Columns of range 1, 1e5 and far from 0, texts, missing values; a learnable class."""
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {
-            "small": rng.normal(size=n),
-            "large": 3e4 + 1e5 * rng.normal(size=n),
-            "year": rng.integers(1950, 2020, n).astype(float),
-            "city": rng.choice(["Rome", "Oslo", "Zürich"], n),
-        }
-    )
-    signal = table["small"] + table["large"] / 1e5 + (table["city"] == "Rome")
-    table.loc[::7, "small"] = np.nan
-    table.loc[::11, "city"] = None
-    return table, np.where(signal > signal.median(), "yes", "no")
+    return table_rows(n)
 
 
 def images(n: int = N) -> tuple[np.ndarray, np.ndarray]:
