@@ -11,6 +11,10 @@ _PUBLIC = {
     "Budget": "protocols",
     "CNNArchitecture": "spaces",
     "CNNSpace": "spaces",
+    "CELL_SPACE_OPS": "spaces",
+    "DARTS_OPS": "spaces",
+    "CellArchitecture": "spaces",
+    "CellSpace": "spaces",
     "Choice": "spaces",
     "Choices": "spaces",
     "Evaluation": "protocols",
@@ -33,8 +37,14 @@ _PUBLIC = {
     "SearchStorage": "storage",
     "SearchStrategy": "protocols",
     "SuccessiveHalving": "schedule",
+    "SharedWeights": "evaluators",
+    "Supernet": "oneshot",
+    "SupernetHistory": "oneshot",
     "Task": "evaluators",
     "TrainEvaluator": "evaluators",
+    "darts": "oneshot",
+    "enas": "oneshot",
+    "plot_cell": "spaces",
 }
 
 __all__ = list(_PUBLIC)

@@ -215,20 +215,33 @@ class NB201Space:
         """Return the untrained model."""
         self.check_input(input_shape)
         builders = op_builders(self.ops, architecture.ops)
+
+        def cell(x, width):
+            return self._cell(x, architecture.ops, builders, width)
+
         inputs = keras.Input(tuple(input_shape))
-        x = inputs if len(input_shape) == 3 else keras.layers.Reshape((*input_shape, 1))(inputs)
-        x = cells.batch_norm(
-            cells.convolution(x, self.width, 3, networks.stem_stride(tuple(input_shape)))
-        )
+        return keras.Model(inputs, self.outputs(inputs, n_outputs, output_activation, cell))
+
+    def supernet(self, input_shape, n_outputs, output_activation):
+        """Return the `Supernet` that holds every architecture."""
+        from autokit.nas.oneshot.nb201 import nb201_supernet
+
+        return nb201_supernet(self, input_shape, n_outputs, output_activation)
+
+    def outputs(self, inputs, n_outputs: int, output_activation: str, cell):
+        """The network around the cells, from inputs to outputs; `cell` is ``(x, width) -> y``."""
+        shape = tuple(inputs.shape[1:])
+        x = inputs if len(shape) == 3 else keras.layers.Reshape((*shape, 1))(inputs)
+        x = cells.batch_norm(cells.convolution(x, self.width, 3, networks.stem_stride(shape)))
         for stage in range(3):
             width = self.width * 2**stage
             if stage > 0:
                 x = _reduction(x, width)
             for _ in range(self.n_cells):
-                x = self._cell(x, architecture.ops, builders, width)
+                x = cell(x, width)
         x = keras.layers.Activation("relu")(cells.batch_norm(x))
         x = keras.layers.GlobalAveragePooling2D()(x)
-        return keras.Model(inputs, networks.head(x, n_outputs, output_activation))
+        return networks.head(x, n_outputs, output_activation)
 
     def _may_propose(self, architecture) -> bool:
         return not self.connected_only or self.is_connected(architecture)
