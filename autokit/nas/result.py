@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
+    from autokit.nas.oneshot.history import SupernetHistory
+
 _COLUMNS = ("number", "status", "score", "loss", "epochs", "seconds", "n_params")
 
 
@@ -25,12 +27,15 @@ class SearchResult:
     ----------
     evaluations : tuple of Evaluation
         In the order of their numbers.
-    stopped : {"max_trials", "time_budget", "exhausted", "interrupted"}
-        Why the search ended.
+    stopped : {"max_trials", "epochs", "time_budget", "exhausted", "interrupted"}
+        Why the search ended; "epochs": a one-shot method made all of its supernet's.
+    supernet : SupernetHistory or None, default=None
+        Of a one-shot method, what its supernet went through.
     """
 
     evaluations: tuple[Evaluation, ...]
     stopped: str
+    supernet: SupernetHistory | None = None
 
     @property
     def best(self) -> Evaluation:

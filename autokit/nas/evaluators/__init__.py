@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from autokit.nas.evaluators.shared import SharedWeights
 from autokit.nas.evaluators.train import Task, TrainEvaluator
 
-EVALUATORS = {"train": TrainEvaluator}
+EVALUATORS = {"shared": SharedWeights, "train": TrainEvaluator}
 
-__all__ = ["EVALUATORS", "Task", "TrainEvaluator"]
+__all__ = ["EVALUATORS", "SharedWeights", "Task", "TrainEvaluator"]
