@@ -8,14 +8,16 @@ from typing import Protocol
 
 from autokit.nas.protocols import Evaluation
 
+Rule = Callable[[int, float], bool]
+
 
 class Schedule(Protocol):
     """Decides on epochs from what the finished trials have shown."""
 
     epochs: int
 
-    def keep_on(self, told: Sequence[Evaluation]) -> Callable[[int, float], bool] | None:
-        """Return the rung rule of the next trial, ``(epochs_done, score) -> bool``, or None."""
+    def keep_on(self, told: Sequence[Evaluation], number: int) -> Rule | None:
+        """Return the rung rule of trial `number`, ``(epochs_done, score) -> bool``, or None."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class FullTraining:
 
     epochs: int
 
-    def keep_on(self, told):
+    def keep_on(self, told, number=0):
         """No rule."""
         return None
 
@@ -70,26 +72,99 @@ class SuccessiveHalving:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Numbers of epochs after which a trial is judged, lowest first."""
-        rungs = set()
-        epochs = self.epochs / self.eta
-        while round(epochs) >= self.min_epochs and len(rungs) < 64:
-            rungs.add(round(epochs))
-            epochs /= self.eta
-        return tuple(sorted(rungs - {self.epochs}))
+        return _rungs(self.epochs, self.eta, self.min_epochs)
 
-    def keep_on(self, told):
+    def keep_on(self, told, number=0):
         """The rule among the trials told so far."""
-        rungs = self.rungs
-        reached = {rung: [] for rung in rungs}
-        for evaluation in told:
-            for epochs, score in evaluation.rungs:
-                if epochs in reached:
-                    reached[epochs].append(score)
+        return _rule(self.rungs, self.eta, told)
 
-        def keep_on(epochs_done: int, score: float) -> bool:
-            if epochs_done not in reached:
-                return True
-            scores = sorted([*reached[epochs_done], score], reverse=True)
-            return score >= scores[max(1, len(scores) // self.eta) - 1]
 
-        return keep_on
+@dataclass(frozen=True)
+class Hyperband:
+    """Successive halving in brackets, from many trials on low rungs to few that all finish.
+
+    ::
+
+        rungs            = r_1 < ... < r_k, as in successive halving
+        bracket s = k..0 = n_s trials, judged on the s highest rungs only
+        n_s              = ceil((k + 1) / (s + 1) * eta^s)
+
+    Which of two candidates is better may not show at the lowest rung. So every bracket gets about
+    as many epochs as the others, and the last one trusts no rung at all. A trial is compared with
+    those of its own bracket; after the last bracket the first one goes on.
+
+    Parameters
+    ----------
+    epochs : int
+        Of a full evaluation.
+    eta : int, default=3
+        Of so many trials one is promoted.
+    min_epochs : int, default=2
+        Of the lowest rung.
+
+    References
+    ----------
+    Li, Jamieson, DeSalvo, Rostamizadeh, Talwalkar, "Hyperband: A Novel Bandit-Based Approach to
+    Hyperparameter Optimization", JMLR 18, 2018, algorithm 1. We depart from it in that brackets
+    are filled by the search's strategy, not at random, and halve asynchronously, see
+    `SuccessiveHalving`.
+
+    Examples
+    --------
+    >>> [Hyperband(18).bracket(number) for number in range(18)]
+    [2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 2]
+    """
+
+    epochs: int
+    eta: int = 3
+    min_epochs: int = 2
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Numbers of epochs after which a trial of the first bracket is judged, lowest first."""
+        return _rungs(self.epochs, self.eta, self.min_epochs)
+
+    def bracket(self, number: int) -> int:
+        """On how many rungs a trial is judged, by its number."""
+        most = len(self.rungs)
+        sizes = {s: -(-(most + 1) * self.eta**s // (s + 1)) for s in range(most, -1, -1)}
+        place = number % sum(sizes.values())
+        for bracket, size in sizes.items():
+            if place < size:
+                return bracket
+            place -= size
+        raise AssertionError("a place is always in some bracket")
+
+    def keep_on(self, told, number=0):
+        """The rule of the trial's bracket among the trials of that bracket told so far."""
+        bracket = self.bracket(number)
+        rungs = self.rungs[len(self.rungs) - bracket :]
+        if not rungs:
+            return None
+        return _rule(rungs, self.eta, [e for e in told if self.bracket(e.number) == bracket])
+
+
+def _rungs(last: int, eta: int, min_epochs: int) -> tuple[int, ...]:
+    rungs = set()
+    epochs = last / eta
+    while round(epochs) >= min_epochs and len(rungs) < 64:
+        rungs.add(round(epochs))
+        epochs /= eta
+    return tuple(sorted(rungs - {last}))
+
+
+def _rule(rungs: Sequence[int], eta: int, told: Sequence[Evaluation]) -> Rule:
+    """Keep on if on a rung the score is among the best of those who stood there."""
+    reached = {rung: [] for rung in rungs}
+    for evaluation in told:
+        for epochs, score in evaluation.rungs:
+            if epochs in reached:
+                reached[epochs].append(score)
+
+    def keep_on(epochs_done: int, score: float) -> bool:
+        if epochs_done not in reached:
+            return True
+        scores = sorted([*reached[epochs_done], score], reverse=True)
+        return score >= scores[max(1, len(scores) // eta) - 1]
+
+    return keep_on

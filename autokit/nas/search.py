@@ -215,12 +215,13 @@ class _Search:
         if any(recalled.get(a) is None for a in architectures):
             self.repeating = False
         first = len(self.told)
-        deadline, keep_on = self.trial_deadline(), self.schedule.keep_on(self.told)
+        deadline = self.trial_deadline()
         finished, waiting = {}, {}
         for number, architecture in enumerate(architectures, first):
             if recalled.get(architecture) is not None:
                 finished[number] = replace(recalled[architecture], number=number)
             else:
+                keep_on = self.schedule.keep_on(self.told, number)
                 watch = _Watch(keep_on, self.cancelled, self.hopeless if self.has_limit else None)
                 epochs, seed = self.schedule.epochs, trial_seed(self.seed, number)
                 waiting[number] = (architecture, Budget(epochs, deadline, watch, seed))
