@@ -208,18 +208,33 @@ class CellSpace:
         self._check_cells(architecture)
         named = [op for cell in _both(architecture) for node in cell for _, op in node]
         builders = op_builders(self.ops, named)
+
+        def cell(before, last, width, strides):
+            chosen = architecture.reduction if strides == 2 else architecture.normal
+            return _build_cell(before, last, chosen, builders, width, strides)
+
         inputs = keras.Input(tuple(input_shape))
-        x = inputs if len(input_shape) == 3 else keras.layers.Reshape((*input_shape, 1))(inputs)
-        x = cells.convolution(x, 3 * self.width, 3, networks.stem_stride(tuple(input_shape)))
+        return keras.Model(inputs, self.outputs(inputs, n_outputs, output_activation, cell))
+
+    def supernet(self, input_shape, n_outputs, output_activation):
+        """Return the `Supernet` that holds every architecture."""
+        from autokit.nas.oneshot.cell import cell_supernet
+
+        return cell_supernet(self, input_shape, n_outputs, output_activation)
+
+    def outputs(self, inputs, n_outputs: int, output_activation: str, cell):
+        """The network around the cells; `cell` is ``(before, last, width, strides) -> y``."""
+        shape = tuple(inputs.shape[1:])
+        x = inputs if len(shape) == 3 else keras.layers.Reshape((*shape, 1))(inputs)
+        x = cells.convolution(x, 3 * self.width, 3, networks.stem_stride(shape))
         states, width = (cells.batch_norm(x),) * 2, self.width
         for i in range(self.n_cells):
             strides = 2 if i in self.reductions else 1
             width *= strides
-            cell = architecture.reduction if strides == 2 else architecture.normal
-            states = states[1], _build_cell(*states, cell, builders, width, strides)
+            states = states[1], cell(*states, width, strides)
         x = keras.layers.Activation("relu")(states[1])
         x = keras.layers.GlobalAveragePooling2D()(x)
-        return keras.Model(inputs, networks.head(x, n_outputs, output_activation))
+        return networks.head(x, n_outputs, output_activation)
 
     def _nodes(self, index: int) -> Iterator[Node]:
         for first, second in itertools.combinations(range(index + 2), 2):
@@ -304,20 +319,21 @@ def _live_states(cell) -> set[int]:
     return live
 
 
+def fitted_input(x, last, width: int):
+    """A cell's input in the cell's width and the sides of the last cell's output."""
+    if x.shape[1:3] != last.shape[1:3]:
+        return cells.factorized_reduce(x, width)
+    return cells.relu_conv_bn(x, width, kernel_size=1)
+
+
 def _build_cell(before, last, cell, builders, width: int, strides: int):
     """The cell's output: (batch, side / strides, side / strides, width * nodes)."""
     live = _live_states(cell)
     used = {state for node in cell for state, op in node if op != "none"}
     states = {}
-    if 0 in used:
-        reduced = before.shape[1:3] != last.shape[1:3]
-        states[0] = (
-            cells.factorized_reduce(before, width)
-            if reduced
-            else cells.relu_conv_bn(before, width, kernel_size=1)
-        )
-    if 1 in used:
-        states[1] = cells.relu_conv_bn(last, width, kernel_size=1)
+    for state, x in enumerate((before, last)):
+        if state in used:
+            states[state] = fitted_input(x, last, width)
     for i, node in enumerate(cell):
         terms = [
             builders[op](states[state], width, strides if state < 2 else 1)
