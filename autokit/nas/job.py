@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import logging
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ STRATEGY_STREAM, REFIT_STREAM, WORKER_STREAM = 0, 2, 3
 REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
 WORTHWHILE_SHARE = 0.5  # of the epochs, below which a refit would lose more than it gains
 RECENT_TRIALS = 12  # so many programs are surely still compiled, see `training.programs`
+ONE_SHOT_REFIT_SHARE = 0.25  # of the time; the training from scratch has had about as much
+UNTRAINED_REFIT_SHARE = 0.5
 TINY_BUDGET_S = 5.0  # tracing a network of usual size takes some three seconds
 
 
@@ -37,8 +40,9 @@ class SearchJob:
     Parameters
     ----------
     space : SearchSpace
-    strategy : callable
-        ``(space, rng) -> SearchStrategy``.
+    method : callable
+        ``(space, rng) -> SearchStrategy``, or a one-shot method,
+        ``(space, task, *, epochs, seed, deadline, progress, trainer) -> SearchResult``.
     evaluator : Evaluator
     trainer : TrainEvaluator
         Trains the winner; the evaluator itself where that is a `TrainEvaluator`.
@@ -57,7 +61,7 @@ class SearchJob:
     """
 
     space: Any
-    strategy: Any
+    method: Any
     evaluator: Any
     trainer: TrainEvaluator
     data: Batch
@@ -79,25 +83,8 @@ class SearchJob:
             resumes = self.storage is not None and self.storage.worker == 0
             spent = self.storage.seconds / self.n_jobs if resumes else 0.0
             self.deadline = self.started + self.time_budget_s - spent
-        worker = 0 if self.storage is None else self.storage.worker
-        seed = search.derived_seed(self.seed, WORKER_STREAM, worker) if worker else self.seed
-        rng = np.random.default_rng(search.derived_seed(seed, STRATEGY_STREAM))
         with self._progress() as progress, self._leave():
-            result = search.run(
-                self.space,
-                self.strategy(self.space, rng),
-                self.evaluator,
-                schedule=self.schedule,
-                max_trials=self.max_trials,
-                deadline=self.deadline,
-                reserve=self.reserve,
-                hopeless=self.hopeless if self.refit else None,
-                storage=self.storage,
-                n_jobs=self.n_jobs,
-                progress=progress,
-                seed=seed,
-                start=() if worker else self._start(),
-            )
+            result = (self._one_shot if is_one_shot(self.method) else self._trials)(progress)
             if self.deadline is not None and self.storage is not None and self.storage.evaluations:
                 # what is resumed has to compile anew: the winner may use all of this call's time
                 self.deadline = self.started + self.time_budget_s
@@ -107,6 +94,39 @@ class SearchJob:
             if progress is not None:
                 progress.refit_finished()
         return result, trained
+
+    def _trials(self, progress) -> SearchResult:
+        worker = 0 if self.storage is None else self.storage.worker
+        seed = search.derived_seed(self.seed, WORKER_STREAM, worker) if worker else self.seed
+        rng = np.random.default_rng(search.derived_seed(seed, STRATEGY_STREAM))
+        return search.run(
+            self.space,
+            self.method(self.space, rng),
+            self.evaluator,
+            schedule=self.schedule,
+            max_trials=self.max_trials,
+            deadline=self.deadline,
+            reserve=self.reserve,
+            hopeless=self.hopeless if self.refit else None,
+            storage=self.storage,
+            n_jobs=self.n_jobs,
+            progress=progress,
+            seed=seed,
+            start=() if worker else self._start(),
+        )
+
+    def _one_shot(self, progress) -> SearchResult:
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        reserved = 0.0 if left is None or not self.refit else ONE_SHOT_REFIT_SHARE * left
+        return self.method(
+            self.space,
+            self.trainer.task,
+            epochs=self.schedule.epochs,
+            seed=self.seed,
+            deadline=None if left is None else self.deadline - reserved,
+            progress=progress,
+            trainer=self.trainer,
+        )
 
     def _start(self) -> tuple:
         """What is evaluated first: the default, or the smallest if there is hardly any time."""
@@ -119,6 +139,8 @@ class SearchJob:
         if not self.refit:
             return 0.0
         best = best_of(evaluations)
+        if best.epochs == 0:  # judged without training: how long that takes is not known
+            return UNTRAINED_REFIT_SHARE * (self.time_budget_s or 0.0)
         is_compiled = len(evaluations) - best.number < RECENT_TRIALS
         setup = 0.0 if is_compiled else best.setup_seconds
         return REFIT_MARGIN * (setup + self.schedule.epochs * self._epoch_seconds(best))
@@ -206,6 +228,11 @@ class SearchJob:
         if not self.verbose:
             return contextlib.nullcontext()
         return SearchProgress(self.max_trials, self.deadline)
+
+
+def is_one_shot(method) -> bool:
+    """Whether a callable is a one-shot method, which takes a task, and not a strategy's maker."""
+    return "task" in inspect.signature(method).parameters
 
 
 def fingerprint(data: Batch, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from autokit.nas import (
     MLPSpace,
     NASClassifier,
     NASRegressor,
+    NB201Space,
     RandomSearch,
     SearchFailed,
 )
@@ -114,6 +115,22 @@ def test_without_refit_the_model_is_the_trials_own(iris):
     assert classifier.history_["val_accuracy"][-1] == best.score
     again = NASClassifier(**FAST, refit=False).fit(X, y)
     _same(classifier, again, X)
+
+
+@pytest.mark.slow
+def test_a_one_shot_method_is_a_strategy_too(tmp_path):
+    digits = load_digits()
+    X, y = digits.images[:300], digits.target[:300]
+    options = {"strategy": "enas", "time_budget_s": None, "max_trials": 1, "random_state": 0}
+    classifier = NASClassifier(NB201Space(n_cells=1, width=4), epochs=2, **options).fit(X, y)
+    result = classifier.search_result_
+    assert result.best.architecture == classifier.best_architecture_
+    assert len(result.supernet.mixtures) == 2
+    assert classifier.predict_proba(X).shape == (300, 10)
+    with pytest.raises(ValueError, match="'storage' parameter .* must be None with a one-shot"):
+        NASClassifier(storage=tmp_path / "x.journal", **options).fit(X, y)
+    with pytest.raises(ValueError, match="has no supernet"):
+        NASClassifier("mlp", **options).fit(X, y)
 
 
 def test_a_strategy_may_be_a_class(iris):
@@ -233,7 +250,7 @@ def test_progress_is_shown(iris, capsys):
         ({"max_trials": None}, "'max_trials' and 'time_budget_s' .* must not both be None"),
         ({"strategy": "evolutoin"}, "'evolution', 'local_search', 'random'.*mean 'evolution'"),
         ({"strategy": 3}, "'strategy' parameter must be one of"),
-        ({"space": "cnm"}, "'space' .* one of 'auto', 'cnn', 'mlp', .*Did you mean 'cnn'"),
+        ({"space": "cnm"}, "'space' .* one of 'auto', .*'cnn', .*Did you mean 'cnn'"),
         ({"space": 3}, "'space' parameter must be one of"),
         ({"evaluator": "trian"}, "'evaluator' .* one of 'train', .*Did you mean 'train'"),
         ({"evaluator": 3}, "'evaluator' parameter must be one of"),

@@ -46,7 +46,7 @@ def _job(trainer=None, left=None, **options):
     space.default = Plain.reference
     job = SearchJob(
         space=space,
-        strategy=RandomSearch,
+        method=RandomSearch,
         evaluator=space.evaluate,
         trainer=trainer or Trainer(),
         data=ROWS,
