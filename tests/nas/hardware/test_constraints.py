@@ -37,9 +37,7 @@ def test_nothing_to_explain_where_all_holds():
 
 @pytest.mark.parametrize("value", [0, -1.0, "2", True, float("nan"), float("inf")])
 def test_a_limit_is_a_positive_number(value):
-    with pytest.raises(
-        ValueError, match="max_latency_ms of HardwareConstraints must be a positive"
-    ):
+    with pytest.raises(ValueError, match="max_latency_ms of HardwareConstraints must be"):
         HardwareConstraints(max_latency_ms=value).check()
 
 
