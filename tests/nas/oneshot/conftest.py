@@ -75,7 +75,7 @@ class StripesSpace:
 
 
 def stripes(n, rng):
-    """Whether stripes run across or down; their phase is random, so that their mean tells nothing."""
+    """Stripes across or down; their phase is random, so that their mean tells nothing."""
     y = rng.integers(2, size=n).astype("int32")
     wave = np.where(rng.integers(2, size=(n, 1, 1)), 1, -1) * (-1.0) ** np.arange(6)[None, :, None]
     x = np.broadcast_to(wave, (n, 6, 6))
