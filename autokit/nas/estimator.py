@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from typing import Any, Self
@@ -12,6 +11,7 @@ from joblib import effective_n_jobs
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
 from autokit.nas.evaluators import EVALUATORS, Task, TrainEvaluator
 from autokit.nas.job import SearchJob, fingerprint, is_one_shot, stored_seed
+from autokit.nas.names import described
 from autokit.nas.parameters import PARAMETERS_DOC, NASParameters
 from autokit.nas.result import SearchResult
 from autokit.nas.schedule import SuccessiveHalving
@@ -144,9 +144,9 @@ class _Searching(NASParameters):
             return None
         parameters = {
             "task": self._loss,
-            "space": _describe(space),
-            "strategy": _describe(self.strategy),
-            "evaluator": _describe(self.evaluator),
+            "space": described(space),
+            "strategy": described(self.strategy),
+            "evaluator": described(self.evaluator),
             "epochs": epochs,
             "batch_size": int(self.batch_size),
             "learning_rate": float(self.learning_rate),
@@ -155,18 +155,6 @@ class _Searching(NASParameters):
             "random_state": seed,
         }
         return SearchStorage(self.storage, fingerprint(data, parameters))
-
-
-def _describe(part) -> str:
-    """A description that is the same in the next process."""
-    if isinstance(part, str):
-        return part
-    if isinstance(part, functools.partial):
-        return f"{_describe(part.func)}{part.args}{part.keywords}"
-    if hasattr(part, "__qualname__"):
-        return f"{part.__module__}.{part.__qualname__}"
-    text = repr(part)
-    return f"{type(part).__module__}.{type(part).__qualname__}" if " at 0x" in text else text
 
 
 _ATTRIBUTES_DOC = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,3 +34,15 @@ def by_name(argument: str, value: str, known: Mapping[str, Any], instead: str) -
     raise ValueError(
         f"The {argument!r} parameter must be one of {names}, or {instead}; got {value!r}.{hint}"
     )
+
+
+def described(part: Any) -> str:
+    """A description of a space, a strategy or an evaluator that is the same in the next process."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, functools.partial):
+        return f"{described(part.func)}{part.args}{part.keywords}"
+    if hasattr(part, "__qualname__"):
+        return f"{part.__module__}.{part.__qualname__}"
+    text = repr(part)
+    return f"{type(part).__module__}.{type(part).__qualname__}" if " at 0x" in text else text

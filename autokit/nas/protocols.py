@@ -134,8 +134,10 @@ class SearchSpace(Protocol):
     """A set of architectures.
 
     A space may have the attributes ``default``, the architecture a search starts from, and
-    ``smallest``, what it starts from if it has a few seconds only, and the
-    method ``check_input(input_shape)``, which raises ValueError for rows that it cannot take.
+    ``smallest``, what it starts from if it has a few seconds only, and the methods
+    ``check_input(input_shape)``, which raises ValueError for rows that it cannot take, and
+    ``simplified(architecture)``, which returns the architecture without the parts that its output
+    does not depend on.
     """
 
     def sample(self, rng: np.random.Generator) -> Architecture:

@@ -207,6 +207,14 @@ class NB201Space:
         """Whether the cell's output depends on its input."""
         return 0 in _ancestors_of_output(architecture.ops)
 
+    def simplified(self, architecture) -> NB201Architecture:
+        """The cell with "none" wherever an operation does not lead to the output."""
+        if "none" not in self.ops:
+            return architecture
+        leading = _ancestors_of_output(architecture.ops)
+        edges = zip(EDGES, architecture.ops, strict=True)
+        return NB201Architecture(tuple(op if b in leading else "none" for (_, b), op in edges))
+
     def check_input(self, input_shape) -> None:
         """Refuse rows that are no images."""
         check_image("nb201", input_shape)

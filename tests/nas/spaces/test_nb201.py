@@ -188,3 +188,23 @@ def test_an_op_that_the_space_lacks_is_named():
         space.build(foreign, (8, 8), 2, "softmax")
     assert space.default is None
     assert NB201Space(NB201_OPS).smallest.ops[3] == "skip_connect"
+
+
+@pytest.mark.parametrize(
+    ("arch_str", "simpler"),
+    [
+        (
+            "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|",
+            "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|",
+        ),
+        (
+            "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|nor_conv_3x3~0|skip_connect~1|none~2|",
+            "|nor_conv_3x3~0|+|none~0|none~1|+|nor_conv_3x3~0|skip_connect~1|none~2|",
+        ),
+        (ROWS[4][0], ROWS[4][0]),
+    ],
+)
+def test_simplified_cells_lose_what_does_not_lead_to_the_output(arch_str, simpler):
+    simplified = NB201Space().simplified(NB201Architecture.from_arch_str(arch_str))
+    assert simplified.arch_str == simpler
+    assert NB201Space().simplified(simplified) == simplified
