@@ -34,6 +34,10 @@ class Costs(NamedTuple):
     size_bytes: int | None = None
     latency_ms: float | None = None
 
+    def known(self) -> dict[str, float]:
+        """What is known, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
 
 class _Limit(NamedTuple):
     cost: str
