@@ -26,7 +26,7 @@ from sklearn.model_selection import train_test_split
 N_RANDOM = 10
 SEARCHES = {
     "DARTS": ("darts", {}),
-    "DARTS, no guard": ("darts", {"auxiliary_skip": False}),
+    "DARTS, no guard": ("darts", {"auxiliary_skip": False, "most_weightless": 1.0}),
     "DARTS, second order": ("darts", {"order": 2}),
     "ENAS": ("enas", {}),
 }
@@ -127,7 +127,7 @@ def searched(case, space, task, arrays, options, name, seed, chance) -> dict:
         result = ONESHOT[method](
             space,
             task,
-            epochs=options.epochs,
+            epochs=options.epochs if method == "darts" else options.epochs // 2,
             retrain_epochs=options.retrain,
             seed=seed,
             trainer=trainer,
@@ -147,7 +147,7 @@ def searched(case, space, task, arrays, options, name, seed, chance) -> dict:
         points=100 * (value - chance),
         validation=best.score,
         epochs=options.retrain,
-        supernet_epochs=options.epochs,
+        supernet_epochs=len(rows),
         skip_share=net.skip_share(best.architecture),
         counts=[row["counts"] for row in rows],
         n_params=best.n_params,
@@ -238,7 +238,15 @@ def costs(case: str, options) -> None:
 
 def main():
     options = record.arguments(
-        __doc__, seeds=5, epochs=30, retrain=30, case="", methods="", part="search", what=""
+        __doc__,
+        seeds=5,
+        epochs=30,
+        retrain=30,
+        case="",
+        methods="",
+        part="search",
+        what="",
+        first=0,
     )
     if options.part == "step":
         step_cost(options.case, options.what, options)
@@ -259,10 +267,9 @@ def main():
             chance = random_ones(case, space, task, arrays, options)
             lines += chance
             mean = fmean(r["value"] for r in chance)
-            for method in (
-                filter(None, options.methods.split("; ")) if options.methods else SEARCHES
-            ):
-                for seed in range(options.seeds):
+            methods = options.methods.split("; ") if options.methods else list(SEARCHES)
+            for seed in range(options.first, options.first + options.seeds):
+                for method in methods:
                     lines.append(searched(case, space, task, arrays, options, method, seed, mean))
                     print({k: v for k, v in lines[-1].items() if k != "counts"}, flush=True)
     columns = {"value": 4, "points": 2, "skip_share": 2, "n_params": 0, "cpu_seconds": 0}

@@ -32,7 +32,7 @@ class SharedWeights:
         With a method ``supernet``.
     task : Task
     epochs : int, default=50
-        Of the supernet.
+        Of the supernet, each as many passes over the rows as an edge has operations.
     batch_size : int, default=64
     seed : int, default=0
         Of the supernet's weights, paths and row order; the budgets' seeds do not matter, so that
@@ -94,11 +94,12 @@ class SharedWeights:
         tensors = shuffled_tensors(self.task.train, self.seed)
         self._validation = shuffled_tensors(self.task.validation, self.seed)
         n_rows = len(self.task.train)
-        n_steps, size = max(1, n_rows // self.batch_size), tf.constant(self.batch_size)
+        n_steps = supernet.n_operations * max(1, n_rows // self.batch_size)
+        size = tf.constant(self.batch_size)
         clock = EpochClock(deadline, self.epochs, retrain_epochs=0)
         for epoch in clock.each():
             rate = rate_at(epoch, self.epochs, rates.learning_rate, rates.final_rate)
-            order = row_order(n_rows, min(n_rows, n_steps * self.batch_size), rng)
+            order = row_order(n_rows, n_steps * self.batch_size, rng)
             paths = tf.constant(
                 np.stack([supernet.choices(self.space.sample(rng)) for _ in range(n_steps)])
             )

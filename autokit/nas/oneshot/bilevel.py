@@ -35,6 +35,11 @@ class BilevelSettings:
         differences.
     auxiliary_skip : bool, default=True
         See `mixture_of`.
+    most_weightless : float in [0, 1], default=1/3
+        The search stops where operations without weights (skip, pooling, "none") would take more
+        of an architecture's edges for three epochs, and keeps the last architecture with less;
+        1 never stops. Once the weights fit half 1 too well, the other half prefers what cannot
+        overfit, whatever it is worth when trained alone.
     """
 
     learning_rate: float = 0.025
@@ -46,6 +51,7 @@ class BilevelSettings:
     order: int = 1
     exact: bool = False
     auxiliary_skip: bool = True
+    most_weightless: float = 1 / 3
 
 
 def mixture_of(alphas, skip: int | None, strength):

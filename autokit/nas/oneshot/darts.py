@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from autokit.nas.evaluators.train import TrainEvaluator
     from autokit.nas.result import SearchResult
 
+LATE_EPOCHS = 3  # one alone may be noise
+
 
 def darts(
     space,
@@ -43,8 +45,9 @@ def darts(
             w = w - sgd(dL_half1(w, softmax(a)) / dw)
         architecture = discretise(softmax(a))
 
-    The halves are of the training rows. An auxiliary skip connection (`mixture_of`) keeps the
-    search from collapsing to skip connections; ``auxiliary_skip=False`` is the paper's DARTS.
+    The halves are of the training rows. Two guards keep the search from collapsing to skip
+    connections and pooling: an auxiliary skip connection (`mixture_of`), and a stop once too many
+    edges are without weights. ``auxiliary_skip=False, most_weightless=1.0`` is the paper's DARTS.
 
     Parameters
     ----------
@@ -64,7 +67,7 @@ def darts(
     trainer : TrainEvaluator or None, default=None
         Trains what was found; None is one with its defaults.
     **settings
-        Of `BilevelSettings`: ``order=2``, ``auxiliary_skip=False``, rates.
+        Of `BilevelSettings`: ``order=2``, rates, guards.
 
     Returns
     -------
@@ -81,8 +84,9 @@ def darts(
     References
     ----------
     Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, algorithm 1. We
-    depart from it in the auxiliary skip connection (Chu et al., "DARTS-", ICLR 2021), the higher
-    architecture rate (`BilevelSettings`), and in the step ahead of order 2, which is plain SGD as
+    depart from it in the auxiliary skip connection (Chu et al., "DARTS-", ICLR 2021), the stop
+    (after Liang et al., "DARTS+", 2019, which counts skip connections), the higher architecture
+    rate, and in the step ahead of order 2, which is plain SGD as
     in equation 6, where the authors' code adds momentum.
     """
     retrain_epochs = epochs if retrain_epochs is None else retrain_epochs
@@ -97,12 +101,12 @@ def darts(
     n_rows = int(training[0].shape[0])
     n_steps = max(1, n_rows // batch_size)
     history = SupernetHistory(supernet.operations, supernet.edge_names)
+    found, n_late = None, 0
     for epoch in clock.each():
         started = time.monotonic()
-        wanted = n_steps * batch_size if n_rows >= batch_size else n_rows
-        orders = (
-            row_order(n_rows, wanted, rng),
-            row_order(int(validation[0].shape[0]), wanted, rng),
+        orders = tuple(
+            row_order(int(rows[0].shape[0]), n_steps * batch_size, rng)
+            for rows in (training, validation)
         )
         fixed = (
             tf.constant(batch_size),
@@ -120,5 +124,12 @@ def darts(
             architecture_loss=losses[1],
             seconds=time.monotonic() - started,
         )
-    found = supernet.discretise(history.mixtures[-1])
+        share = supernet.weightless_share(history.rows[-1]["architecture"])
+        if share <= settings.most_weightless:
+            found, n_late = history.rows[-1]["architecture"], 0
+        elif found is not None:
+            n_late += 1
+            if n_late == LATE_EPOCHS:
+                break
+    found = history.rows[-1]["architecture"] if found is None else found
     return retrained(found, space, task, trainer, clock, seed, progress, history)

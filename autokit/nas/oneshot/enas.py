@@ -157,7 +157,8 @@ def enas(
         With a method ``supernet``.
     task : Task
     epochs : int, default=50
-        Of the supernet.
+        Of the supernet, each as many passes over half 1 as an edge has operations: a step trains
+        one of them.
     seed : int, default=0
     deadline : float or None, default=None
         ``time.monotonic()`` second at which everything must be over; the supernet stops early
@@ -200,7 +201,8 @@ def enas(
     halves = split(task.train, 0.5, seed, stratify=task.output_activation == "softmax")
     training, validation = (shuffled_tensors(half, seed) for half in halves)
     n_rows, n_judges = (int(part[0].shape[0]) for part in (training, validation))
-    n_steps, size = max(1, n_rows // batch_size), tf.constant(batch_size)
+    n_steps = supernet.n_operations * max(1, n_rows // batch_size)
+    size = tf.constant(batch_size)
     history = SupernetHistory(supernet.operations, supernet.edge_names)
     draw = 0
     for epoch in clock.each():
@@ -208,7 +210,7 @@ def enas(
         rate = tf.constant(rate_at(epoch, epochs, rates.learning_rate, rates.final_rate))
         draw += 1
         _, paths = policy.sample(tf.constant(n_steps), tf.constant(draw))
-        order = row_order(n_rows, min(n_rows, n_steps * batch_size), rng)
+        order = row_order(n_rows, n_steps * batch_size, rng)
         (loss,) = clock.run(
             n_steps,
             lambda a, b, o=order, p=paths, r=rate: shared.steps(training, o, p, a, b, size, r),
