@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
+    "BayesianOptimization": "strategies",
     "Budget": "protocols",
     "CNNArchitecture": "spaces",
     "CNNSpace": "spaces",
@@ -22,6 +23,7 @@ _PUBLIC = {
     "FeasibleSpace": "hardware",
     "FullTraining": "schedule",
     "HardwareConstraints": "hardware",
+    "Hyperband": "schedule",
     "LocalSearch": "strategies",
     "MLPArchitecture": "spaces",
     "MLPSpace": "spaces",
@@ -30,9 +32,12 @@ _PUBLIC = {
     "NB201Architecture": "spaces",
     "NB201Space": "spaces",
     "NB201_OPS": "spaces",
+    "NSGA2": "strategies",
     "ProductSpace": "spaces",
+    "ProxyGate": "warmup",
     "RandomSearch": "strategies",
     "RegularizedEvolution": "strategies",
+    "Reinforce": "strategies",
     "SearchFailed": "search",
     "SearchResult": "result",
     "SearchSpace": "protocols",
@@ -42,11 +47,16 @@ _PUBLIC = {
     "SharedWeights": "evaluators",
     "Supernet": "oneshot",
     "SupernetHistory": "oneshot",
+    "TPE": "strategies",
     "Task": "evaluators",
     "TrainEvaluator": "evaluators",
     "darts": "oneshot",
     "enas": "oneshot",
+    "ZeroCostEvaluator": "evaluators",
     "plot_cell": "spaces",
+    "warm_start": "warmup",
+    "hypervolume": "pareto",
+    "non_dominated": "pareto",
 }
 
 __all__ = list(_PUBLIC)
