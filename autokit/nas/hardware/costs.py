@@ -15,9 +15,10 @@ def count_flops(model: keras.Model) -> int:
     """Floating-point operations of one row at inference, as TensorFlow's profiler counts them.
 
     A multiplication with addition is two operations. Convolutions and dense layers count
-    ``2 * multiplications + biases``, batch normalisation 2 an element and 6 a channel, additions,
-    multiplications and averages over an axis 1 an element, pooling its whole window for each
-    output, softmax 5 an element; ReLU, sigmoid, tanh, padding and copies count nothing. A layer
+    ``2 * multiplications + biases``, batch normalisation 2 an element and 6 a channel, layer
+    normalisation 9 an element and 4 a row of them, additions, multiplications and averages over
+    an axis 1 an element, pooling its whole window for each output, softmax 5 an element; ReLU,
+    sigmoid, tanh, padding and copies count nothing. A layer
     that is not known here is traced and asked of the profiler, a model without a graph of layers
     as a whole; what runs in a loop (recurrent layers) is counted once. In two cases the count is
     right where the profiler is not: grouped convolutions, of which it sees nothing, and dilated
@@ -238,8 +239,16 @@ def _batch_norm(layer, node) -> int:
     return 2 * _size(node.outputs[0].shape) + of_channel * int(node.outputs[0].shape[layer.axis])
 
 
+def _layer_norm(layer, node) -> int:
+    shape = node.outputs[0].shape
+    if layer.axis not in (-1, [-1], [len(shape) - 1]) or not (layer.center and layer.scale):
+        return _profiled(layer, [shape])
+    return 9 * _size(shape) + 4 * _size(shape[:-1])
+
+
 _RULES: dict[tuple[type, ...], Callable[[Any, Any], int]] = {
     (keras.layers.BatchNormalization,): _batch_norm,
+    (keras.layers.LayerNormalization,): _layer_norm,
     (keras.layers.Activation,): _activation,
     (keras.layers.Softmax,): lambda layer, node: 5 * _size(node.outputs[0].shape),
     (
