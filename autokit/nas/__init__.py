@@ -23,6 +23,7 @@ _PUBLIC = {
     "FeasibleSpace": "hardware",
     "FullTraining": "schedule",
     "HardwareConstraints": "hardware",
+    "Infeasible": "hardware",
     "Hyperband": "schedule",
     "LocalSearch": "strategies",
     "MLPArchitecture": "spaces",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from typing import Any, Self
 
+import numpy as np
 from joblib import effective_n_jobs
 
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
 from autokit.nas.evaluators import EVALUATORS, Task, TrainEvaluator
+from autokit.nas.hardware import HardwareAware, HardwareConstraints, check_feasible
 from autokit.nas.job import SearchJob, fingerprint, is_one_shot, stored_seed
 from autokit.nas.names import described
 from autokit.nas.parameters import PARAMETERS_DOC, NASParameters
 from autokit.nas.result import SearchResult
-from autokit.nas.schedule import SuccessiveHalving
+from autokit.nas.schedule import SCHEDULES
 from autokit.nas.spaces import SPACES
 from autokit.nas.storage import SearchStorage
 from autokit.training import Batch, split
@@ -80,24 +83,32 @@ class _Searching(NASParameters):
         )
         trainer = self._trainer(space, task)
         epochs = self._epochs(len(training))
+        evaluator = self._evaluator(space, task, trainer)
+        storage = self._open_storage(data, space, epochs, seed)
+        hardware = self._hardware(evaluator, space, task)
+        if hardware is not None:
+            evaluator, space = hardware, self._searched(hardware, seed)
         job = SearchJob(
             space=space,
             method=self._method(),
-            evaluator=self._evaluator(space, task, trainer),
+            evaluator=evaluator,
             trainer=trainer,
             data=data,
-            schedule=SuccessiveHalving(epochs),
+            schedule=self._schedule(epochs),
             started=self._started,
             time_budget_s=self.time_budget_s,
             max_trials=self.max_trials,
             refit=self.refit,
             n_jobs=effective_n_jobs(self.n_jobs),
             seed=seed,
-            storage=self._open_storage(data, space, epochs, seed),
+            storage=storage,
             verbose=self.verbose,
+            hardware=hardware,
         )
         self.search_result_, trained = job.run()
         self.best_architecture_ = self.search_result_.best.architecture
+        if self._has_several_objectives:
+            self.pareto_front_ = self.search_result_.pareto_front()
         self.model_ = trained.model
         self.history_ = trained.result.history
 
@@ -127,10 +138,44 @@ class _Searching(NASParameters):
         return TrainEvaluator(space, task, batch_size=int(self.batch_size), learning_rate=rate)
 
     def _evaluator(self, space, task, trainer):
-        evaluator = EVALUATORS.get(self.evaluator, self.evaluator)
+        evaluator = self.evaluator
+        if isinstance(evaluator, str):
+            evaluator = EVALUATORS[evaluator]
         if evaluator is TrainEvaluator:
             return trainer
         return evaluator(space, task) if isinstance(evaluator, type) else evaluator
+
+    def _hardware(self, evaluator, space, task) -> HardwareAware | None:
+        if self.constraints is None and not self._has_several_objectives:
+            return None
+        return HardwareAware(
+            evaluator,
+            space,
+            task,
+            self.constraints or HardwareConstraints(),
+            self.objectives,
+            deployed=self._with_model,
+        )
+
+    def _searched(self, hardware, seed: int):
+        """The space without what is known to be beyond the limits; an error if that is all."""
+        costing, rng = hardware.costing, np.random.default_rng(seed)
+        space = costing.feasible_space()
+        if space is not costing.space:
+            check_feasible(space, costing.cheap_violation, rng, explain=costing.explain_cheap)
+        return space
+
+    def _with_model(self, model):
+        """This estimator around a network of the search: what its file would hold."""
+        deployed = copy.copy(self)
+        deployed.model_, deployed.output_activation_ = model, None
+        return deployed
+
+    def _schedule(self, epochs: int):
+        schedule = self.schedule
+        if schedule == "auto":  # a rung knows scores only, and would end what is small and good
+            schedule = "full" if self._has_several_objectives else "halving"
+        return (SCHEDULES[schedule] if isinstance(schedule, str) else schedule)(epochs)
 
     def _epochs(self, n_rows: int) -> int:
         if self.epochs != "auto":
@@ -161,7 +206,10 @@ _ATTRIBUTES_DOC = """
     best_architecture_ : object
         A value of the space, for example a `CNNArchitecture`.
     search_result_ : SearchResult
-        Every evaluation: ``to_frame()``, ``plot_history()``, ``best``.
+        Every evaluation: ``to_frame()``, ``plot_history()``, ``best``; with several objectives
+        ``hypervolume()`` and ``plot_pareto()``.
+    pareto_front_ : pandas.DataFrame
+        With several objectives, the evaluations that no other is as good as in all of them.
     history_ : dict of list of float
         Loss per epoch of the training of `model_`.
     encoder_, target_, n_features_in_, feature_names_in_

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from autokit.nas import search
 from autokit.nas.evaluators import TrainEvaluator
 from autokit.nas.evaluators.train import TrainedModel
+from autokit.nas.hardware.certify import certify, first_certified, nothing_feasible
 from autokit.nas.progress import SearchProgress
 from autokit.nas.protocols import Budget, Evaluation
 from autokit.nas.result import SearchResult, best_of
@@ -58,6 +59,8 @@ class SearchJob:
     seed : int
     storage : SearchStorage or None
     verbose : int
+    hardware : HardwareAware or None
+        Limits that the final network must keep; the evaluator itself.
     """
 
     space: Any
@@ -74,6 +77,7 @@ class SearchJob:
     seed: int = 0
     storage: SearchStorage | None = None
     verbose: int = 0
+    hardware: Any = None
     deadline: float | None = field(init=False, default=None)
 
     def run(self) -> tuple[SearchResult, TrainedModel]:
@@ -84,13 +88,20 @@ class SearchJob:
             spent = self.storage.seconds / self.n_jobs if resumes else 0.0
             self.deadline = self.started + self.time_budget_s - spent
         with self._progress() as progress, self._leave():
-            result = (self._one_shot if is_one_shot(self.method) else self._trials)(progress)
+            try:
+                result = (self._one_shot if is_one_shot(self.method) else self._trials)(progress)
+            except search.SearchFailed as error:
+                if any(e.violation > 0 for e in error.evaluations):
+                    raise nothing_feasible(error.evaluations, self.hardware.constraints) from None
+                raise
+            if self.hardware is not None:
+                result = replace(result, objectives=self.hardware.objectives)
             if self.deadline is not None and self.storage is not None and self.storage.evaluations:
                 # what is resumed has to compile anew: the winner may use all of this call's time
                 self.deadline = self.started + self.time_budget_s
             if progress is not None:
                 progress.refit_started()
-            trained = self.winner(result)
+            result, trained = self.winner(result)
             if progress is not None:
                 progress.refit_finished()
         return result, trained
@@ -170,12 +181,51 @@ class SearchJob:
         """Rows of the refit by rows of a trial."""
         return len(self.data) / max(1, len(self.trainer.task.train))
 
-    def winner(self, result: SearchResult) -> TrainedModel:
-        """The best architecture trained on all rows, or as its trial left it."""
-        best = result.best
+    def winner(self, result: SearchResult) -> tuple[SearchResult, TrainedModel]:
+        """The best architecture trained on all rows, or as its trial left it.
+
+        With limits, the first of the ranking that keeps them when its own network is measured;
+        those that do not are marked in the result.
+        """
+        if self.hardware is None or not self.hardware.constraints.needs:
+            return result, self._trained(result.best, result.stopped)
+        missed: dict[int, float] = {}
+
+        def certificate_of(evaluation, network):
+            found = certify(
+                self.hardware.deployed(network),
+                self.hardware.constraints,
+                architecture=evaluation.architecture,
+            )
+            if not found.holds:
+                missed[evaluation.number] = found.violation
+            return found
+
+        def train(evaluation):
+            trained.append(self._trained(evaluation, result.stopped))
+            return trained[-1].model
+
+        trained: list[TrainedModel] = []
+        best, _, certificate = first_certified(
+            result.ranking,
+            lambda evaluation: self.trainer.build(evaluation.architecture, evaluation.seed),
+            train,
+            certificate_of,
+        )
+        costs = {k: v for k, v in certificate.costs._asdict().items() if v is not None}
+        evaluations = tuple(
+            replace(e, **costs)
+            if e.number == best.number
+            else replace(e, violation=missed.get(e.number, e.violation))
+            for e in result.evaluations
+        )
+        return replace(result, evaluations=evaluations), trained[-1]
+
+    def _trained(self, best: Evaluation, stopped: str) -> TrainedModel:
+        """An architecture trained on all rows, or as its trial left it."""
         kept = best.architecture in self.trainer.kept
         epochs = self._refit_epochs(best, kept)
-        if self.refit and result.stopped != "interrupted" and epochs > 0:
+        if self.refit and stopped != "interrupted" and epochs > 0:
             try:
                 refitted = self._refit(best, epochs)
                 if not kept or refitted.result.stopped != "deadline":

@@ -7,14 +7,17 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit.nas.evaluators import EVALUATORS
+from autokit.nas.hardware.constraints import HardwareConstraints, check_objectives
 from autokit.nas.job import is_one_shot
 from autokit.nas.names import by_name
 from autokit.nas.oneshot import ONESHOT
+from autokit.nas.schedule import SCHEDULES
 from autokit.nas.spaces import SPACES
 from autokit.nas.storage import check_storage
 from autokit.nas.strategies import STRATEGIES
 
 METHODS = STRATEGIES | ONESHOT
+DEFAULT, FOR_SEVERAL = "local_search", "nsga2"
 
 
 class NASParameters:
@@ -24,6 +27,9 @@ class NASParameters:
         "space": "no_validation",
         "strategy": "no_validation",
         "evaluator": "no_validation",
+        "schedule": "no_validation",
+        "constraints": [None, HardwareConstraints],
+        "objectives": "no_validation",
         "max_trials": [None, Interval(Integral, 1, None, closed="left")],
         "time_budget_s": [None, Interval(Real, 0, None, closed="neither")],
         "epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -42,8 +48,11 @@ class NASParameters:
         self,
         space="auto",
         *,
-        strategy="local_search",
+        strategy="auto",
         evaluator="train",
+        schedule="auto",
+        constraints=None,
+        objectives=("score",),
         max_trials=None,
         time_budget_s=60.0,
         epochs="auto",
@@ -60,6 +69,9 @@ class NASParameters:
         self.space = space
         self.strategy = strategy
         self.evaluator = evaluator
+        self.schedule = schedule
+        self.constraints = constraints
+        self.objectives = objectives
         self.max_trials = max_trials
         self.time_budget_s = time_budget_s
         self.epochs = epochs
@@ -88,7 +100,19 @@ class NASParameters:
         if not hasattr(self.space, "sample"):
             by_name("space", self.space, {**SPACES, "auto": None}, "a SearchSpace")
         if not callable(self.strategy):
-            by_name("strategy", self.strategy, METHODS, "a function (space, rng) -> strategy")
+            known = {**METHODS, "auto": None}
+            by_name("strategy", self.strategy, known, "a function (space, rng) -> strategy")
+        if not callable(self.schedule):
+            by_name("schedule", self.schedule, {**SCHEDULES, "auto": None}, "epochs -> Schedule")
+        check_objectives(self.objectives)
+        if self.constraints is not None:
+            self.constraints.check()
+        if is_one_shot(self._method()) and (self.constraints or self._has_several_objectives):
+            raise ValueError(
+                f"The 'constraints' and 'objectives' parameters of {name} cannot be kept by a "
+                "one-shot strategy; use evaluator='shared', which judges by a supernet's weights, "
+                "with a strategy of trials."
+            )
         if not callable(self.evaluator):
             by_name("evaluator", self.evaluator, EVALUATORS, "an Evaluator")
         if self.storage is not None:
@@ -101,7 +125,13 @@ class NASParameters:
 
     def _method(self):
         """What the name of the strategy stands for."""
+        if self.strategy == "auto":
+            return METHODS[FOR_SEVERAL if self._has_several_objectives else DEFAULT]
         return self.strategy if callable(self.strategy) else METHODS[self.strategy]
+
+    @property
+    def _has_several_objectives(self) -> bool:
+        return len(check_objectives(self.objectives)) > 1
 
 
 PARAMETERS_DOC = """
@@ -110,14 +140,25 @@ PARAMETERS_DOC = """
     space : {"auto", "cell", "cnn", "mlp", "nb201"} or SearchSpace, default="auto"
         Where to look. "auto" is "cnn" for images from 8x8 up ("cell" for a one-shot strategy)
         and "mlp" for anything else.
-    strategy : str or callable, default="local_search"
+    strategy : str or callable, default="auto"
         What to try next. Trials: "bayesian", "evolution", "local_search", "nsga2", "random",
-        "reinforce", "tpe"; a strategy's class, or a function ``(space, rng) -> SearchStrategy``,
-        for example ``functools.partial(RegularizedEvolution, population_size=20)``. One-shot, for
-        spaces with a supernet: "darts", "enas", or a function of their signature.
+        "reinforce", "tpe"; "auto" is "local_search", for several objectives "nsga2". A
+        strategy's class, or a function ``(space, rng) -> SearchStrategy``, for example
+        ``functools.partial(RegularizedEvolution, population_size=20)``. One-shot, for spaces with
+        a supernet: "darts", "enas", or a function of their signature.
     evaluator : "train" or Evaluator, default="train"
         How a candidate is judged. "train" trains it on a part of the rows; candidates that are
         behind at a ninth or a third of the epochs stop there (`SuccessiveHalving`).
+    schedule : {"auto", "full", "halving", "hyperband"} or callable, default="auto"
+        Epochs of a candidate: all of them, or as many as it earns by its scores on the way. A
+        schedule's class, or a function ``epochs -> Schedule``. "auto" is "halving", and "full"
+        for several objectives.
+    constraints : HardwareConstraints or None, default=None
+        What the network may cost at most. It is measured, encoder included, before it is
+        returned; see `autokit.nas.hardware.certify`.
+    objectives : sequence of str, default=("score",)
+        With several of "score", "latency_ms", "params", "flops", "size_bytes", "memory_bytes" the
+        search looks for the `pareto_front_`, and `model_` is the best of it by score.
     max_trials : int or None, default=None
         Candidates at most. With `random_state` and ``time_budget_s=None`` the result is the same,
         bit for bit, in every run on one machine.

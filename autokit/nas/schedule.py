@@ -168,3 +168,6 @@ def _rule(rungs: Sequence[int], eta: int, told: Sequence[Evaluation]) -> Rule:
         return score >= scores[max(1, len(scores) // eta) - 1]
 
     return keep_on
+
+
+SCHEDULES = {"full": FullTraining, "halving": SuccessiveHalving, "hyperband": Hyperband}

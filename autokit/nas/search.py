@@ -25,7 +25,15 @@ TRIAL_STREAM = 1
 
 
 class SearchFailed(RuntimeError):
-    """Every trial failed."""
+    """No trial succeeded.
+
+    Attributes
+    ----------
+    evaluations : tuple of Evaluation
+        What there was.
+    """
+
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 def run(
@@ -180,7 +188,8 @@ class _Search:
         n_told = len(self.told)
         if self.max_trials is not None and n_told >= self.max_trials:
             return "max_trials"
-        if n_told >= FAILURES_UNTIL_GIVEN_UP and not self.has_success:
+        n_failed = sum(e.status == "failed" for e in self.told)
+        if n_failed >= FAILURES_UNTIL_GIVEN_UP and not self.has_success:
             return "failures"
         is_repeating = self.repeating and self.storage.n_waiting > 0
         if self.deadline is None or n_told == 0 or is_repeating:
@@ -278,12 +287,14 @@ class _Search:
             getattr(self.progress, event)(*details)
 
     def failure(self) -> SearchFailed:
-        first = self.told[0] if self.told else None
-        cause = "no trial was begun" if first is None else f"the first with: {first.error}"
-        return SearchFailed(
+        failed = [e for e in self.told if e.status == "failed"] or self.told
+        cause = f"the first with: {failed[0].error}" if failed else "no trial was begun"
+        error = SearchFailed(
             f"all {len(self.told)} trials of the search failed, {cause} (architecture "
-            f"{getattr(first, 'architecture', None)}); change 'space', 'learning_rate' or X."
+            f"{failed[0].architecture if failed else None}); change 'space', 'learning_rate' or X."
         )
+        error.evaluations = tuple(self.told)
+        return error
 
 
 class _Watch:

@@ -8,8 +8,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 
+from autokit import export_tflite
 from autokit.nas import (
     CNNSpace,
+    FullTraining,
+    HardwareConstraints,
+    Infeasible,
     MLPArchitecture,
     MLPSpace,
     NASClassifier,
@@ -59,7 +63,7 @@ def test_the_search_starts_from_the_default_of_the_space(iris):
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
-@pytest.mark.parametrize("strategy", ["evolution", "local_search", "random"])
+@pytest.mark.parametrize("strategy", ["bayesian", "local_search"])
 def test_the_same_seed_gives_the_same_result_bit_for_bit(iris, strategy, n_jobs):
     options = FAST | {"strategy": strategy, "n_jobs": n_jobs, "max_trials": 4}
     first, again = (NASClassifier(**options).fit(*iris) for _ in range(2))
@@ -115,6 +119,43 @@ def test_without_refit_the_model_is_the_trials_own(iris):
     assert classifier.history_["val_accuracy"][-1] == best.score
     again = NASClassifier(**FAST, refit=False).fit(X, y)
     _same(classifier, again, X)
+
+
+def test_the_network_keeps_its_limits_and_is_measured(iris, tmp_path):
+    limits = HardwareConstraints(max_params=150, max_size_bytes=8_000)
+    classifier = NASClassifier(**FAST, constraints=limits).fit(*iris)
+    assert classifier.model_.count_params() <= 150
+    frame = classifier.search_result_.to_frame()
+    assert (frame["n_params"] <= 150).all(), "what is counted is never trained in vain"
+    best = classifier.search_result_.best
+    assert 0 < best.size_bytes <= 8_000
+    report = export_tflite(classifier, tmp_path / "x.tflite", representative_data=iris[0])
+    assert report.size_bytes <= 8_000
+
+
+def test_limits_that_cannot_be_kept_are_told(iris):
+    with pytest.raises(Infeasible, match="parameters .* % over 10; raise the limit"):
+        NASClassifier(**FAST, constraints=HardwareConstraints(max_params=10)).fit(*iris)
+    size = HardwareConstraints(max_size_bytes=100)
+    with pytest.raises(Infeasible, match="none of 3 .* file size .* over 100 bytes"):
+        NASClassifier(**FAST, constraints=size).fit(*iris)
+
+
+def test_several_objectives_leave_a_pareto_front(iris):
+    objectives = ("score", "params")
+    classifier = NASClassifier(**FAST | {"max_trials": 5}, objectives=objectives).fit(*iris)
+    front = classifier.pareto_front_
+    assert (np.diff(front["score"]) < 0).all() and (np.diff(front["n_params"]) < 0).all()
+    assert {e.epochs for e in classifier.search_result_.evaluations} == {3}, "no rung by score"
+    best = classifier.search_result_.best
+    assert classifier.model_.count_params() == best.n_params
+    assert best.score == front["score"].max()
+
+
+@pytest.mark.parametrize("schedule", ["full", "halving", "hyperband", FullTraining])
+def test_schedules_have_names(iris, schedule):
+    classifier = NASClassifier(**FAST | {"max_trials": 2}, schedule=schedule).fit(*iris)
+    assert classifier.search_result_.evaluations[0].epochs == 3
 
 
 @pytest.mark.slow
@@ -248,11 +289,15 @@ def test_progress_is_shown(iris, capsys):
         ({"time_budget_s": 0}, "'time_budget_s' parameter of NASClassifier must be .*float"),
         ({"max_trials": 0}, "'max_trials' parameter of NASClassifier must be .* int"),
         ({"max_trials": None}, "'max_trials' and 'time_budget_s' .* must not both be None"),
-        ({"strategy": "evolutoin"}, "'evolution', 'local_search', 'random'.*mean 'evolution'"),
+        ({"strategy": "evolutoin"}, "'evolution', .*'local_search', .*mean 'evolution'"),
         ({"strategy": 3}, "'strategy' parameter must be one of"),
         ({"space": "cnm"}, "'space' .* one of 'auto', .*'cnn', .*Did you mean 'cnn'"),
         ({"space": 3}, "'space' parameter must be one of"),
-        ({"evaluator": "trian"}, "'evaluator' .* one of 'train', .*Did you mean 'train'"),
+        ({"evaluator": "trian"}, "'evaluator' .* one of .*'train'.*Did you mean 'train'"),
+        ({"schedule": "halfing"}, "'schedule' parameter must be one of .*Did you mean 'halving'"),
+        ({"objectives": ("score", "weight")}, "objectives must be of 'score', .*got 'weight'"),
+        ({"constraints": 5}, "'constraints' parameter of NASClassifier must be"),
+        ({"strategy": "darts", "objectives": ("score", "flops")}, "use evaluator='shared'"),
         ({"evaluator": 3}, "'evaluator' parameter must be one of"),
         ({"n_jobs": 0}, "'n_jobs' parameter of NASClassifier must not be 0"),
         ({"epochs": 0}, "'epochs' parameter of NASClassifier"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from autokit._backend import keras
+from autokit.nas.hardware.costing import count
 from autokit.nas.protocols import Budget, Evaluation
 from autokit.training import Batch, FitConfig, FitResult, TrainingDiverged, fit, seeded
 from autokit.training.state import assign
@@ -114,7 +115,7 @@ class TrainEvaluator:
         trained = self.train(
             architecture, self.task.train, self.task.validation, budget, on_epoch=on_epoch
         )
-        result = trained.result
+        result, costs = trained.result, count(trained.model)
         status = {"deadline": "timeout", "callback": "pruned"}.get(result.stopped, "complete")
         evaluation = Evaluation(
             number=-1,
@@ -124,7 +125,9 @@ class TrainEvaluator:
             status=status,
             epochs=result.epochs,
             seconds=time.monotonic() - clock[0],
-            n_params=int(trained.model.count_params()),
+            n_params=costs.n_params,
+            flops=costs.flops,
+            memory_bytes=costs.memory_bytes,
             rungs=tuple(rungs),
             setup_seconds=_setup_seconds(clock),
         )
