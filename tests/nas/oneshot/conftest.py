@@ -37,9 +37,9 @@ def layers():
 
 @dataclass(frozen=True)
 class StripesSpace:
-    """Two operations in a row, then the mean of each channel: linear without a convolution."""
+    """Operations in a row, then the mean of each channel: linear without a convolution."""
 
-    n_edges: int = 2
+    n_edges: int
 
     def sample(self, rng):
         return tuple(OPERATIONS[i] for i in rng.integers(len(OPERATIONS), size=self.n_edges))
@@ -86,7 +86,12 @@ def stripes(n, rng):
 
 @pytest.fixture
 def space():
-    return StripesSpace()
+    return StripesSpace(1)
+
+
+@pytest.fixture
+def deep_space():
+    return StripesSpace(2)
 
 
 @pytest.fixture

@@ -99,6 +99,14 @@ def test_counts_and_skip_share():
     assert net.skip_share(NB201Architecture(("none",) * 6)) == 0.0
 
 
+def test_weightless_operations_are_told_by_their_weights():
+    nb201, cell = (SPACES[name].supernet((8, 8), 3, "softmax") for name in ("nb201", "cell"))
+    expected = [True, True, False, True, False]  # the last is an edge left out
+    assert list(nb201.weightless) == list(cell.weightless) == expected
+    assert nb201.weightless_share(CHILDREN["nb201"]) == pytest.approx(4 / 6)
+    assert cell.weightless_share(CHILDREN["cell"]) == pytest.approx(5 / 8)
+
+
 class TestDiscretise:
     def test_nb201_takes_the_strongest_of_each_edge(self):
         net = SPACES["nb201"].supernet((8, 8), 3, "softmax")
