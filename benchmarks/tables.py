@@ -17,6 +17,18 @@ COLUMNS = {
     "predict_latency": {"value": ("microseconds", 0)},
     "fit_speed": {"value": ("accuracy", 4), "cpu_seconds": ("CPU seconds", 2)},
     "nas_digits": {"value": ("accuracy", 4), "seconds": ("seconds", 1), "trials": ("trials", 1)},
+    "oneshot": {
+        "value": ("accuracy", 4),
+        "points": ("points above the mean of random", 2),
+        "skip_share": ("share of skips", 2),
+        "n_params": ("weights", 0),
+        "cpu_seconds": ("CPU seconds", 0),
+    },
+    "oneshot_cost": {
+        "value": ("step, of a fixed network's", 1),
+        "memory": ("memory, of a fixed network's", 1),
+        "step_ms": ("ms", 0),
+    },
     "search_memory": {"value": ("growth after trial 10", 3), "growth_from_first": ("in all", 3)},
     "search_kills": {"value": ("trials lost", 0), "trials": ("trials", 0)},
     "int8_size": {
