@@ -95,6 +95,26 @@ def benchmark(args: argparse.Namespace) -> None:
     )
 
 
+def latencies(args: argparse.Namespace) -> None:
+    """Time architectures of a space on this machine, for a latency predictor."""
+    from autokit.nas.hardware import record_latencies
+    from autokit.nas.spaces import SPACES
+
+    def show(n_measured: int, architecture: Any, latency_ms: float) -> None:
+        _note(f"{n_measured} of {args.n}: {latency_ms:.3f} ms")
+
+    path = record_latencies(
+        SPACES[args.space](),
+        args.out,
+        args.input_shape,
+        args.outputs,
+        n=args.n,
+        seed=args.seed,
+        on_measured=show,
+    )
+    print(path)
+
+
 def info(args: argparse.Namespace) -> None:
     """Show versions, or what a model file holds."""
     if args.file is None:

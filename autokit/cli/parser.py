@@ -11,6 +11,8 @@ from autokit.cli import commands
 
 # Keys of autokit.deploy.quantizers.QUANTIZERS, which takes TensorFlow to import.
 QUANTIZATIONS = ("none", "dynamic", "float16", "int8", "int4", "int16x8")
+# Keys of autokit.nas.spaces.SPACES, likewise.
+SPACES = ("cell", "cnn", "mlp", "nb201")
 _EXIT_CODES = "Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage."
 
 
@@ -59,6 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(command("predict", commands.predict, "predict the rows of a CSV file"))
     _add_export(command("export", commands.export, "write a saved model as a TFLite file"))
     _add_benchmark(command("benchmark", commands.benchmark, "time a TFLite file on this machine"))
+    _add_latencies(
+        command("latencies", commands.latencies, "time architectures of a space on this machine")
+    )
     _add_info(command("info", commands.info, "show versions, or what a model file holds"))
     return parser
 
@@ -164,6 +169,25 @@ def _add_benchmark(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_latencies(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("space", choices=SPACES, metavar="SPACE", help=", ".join(SPACES))
+    sub.add_argument("out", metavar="OUT.csv", help="for autokit.nas.hardware.read_latencies")
+    sub.add_argument(
+        "--input-shape",
+        type=shape,
+        required=True,
+        metavar="N,N,N",
+        help="of one row, for example 32,32,3",
+    )
+    sub.add_argument(
+        "--outputs", type=count, default=10, metavar="N", help="classes (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--n", type=count, default=50, metavar="N", help="architectures (default: %(default)s)"
+    )
+    _add_seed(sub)
+
+
 def _add_info(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", nargs="?", metavar="FILE", help="a .autokit or .tflite file")
 
@@ -180,6 +204,11 @@ def seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text}")
     return value
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """Parse positive ints with commas between them."""
+    return tuple(count(side) for side in text.split(","))
 
 
 def fraction(text: str) -> float:

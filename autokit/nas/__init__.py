@@ -51,6 +51,7 @@ _PUBLIC = {
     "TPE": "strategies",
     "Task": "evaluators",
     "TrainEvaluator": "evaluators",
+    "WarmUp": "warmup",
     "darts": "oneshot",
     "enas": "oneshot",
     "ZeroCostEvaluator": "evaluators",

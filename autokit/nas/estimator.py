@@ -13,16 +13,20 @@ from joblib import effective_n_jobs
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
 from autokit.nas.evaluators import EVALUATORS, Task, TrainEvaluator
 from autokit.nas.hardware import HardwareAware, HardwareConstraints, check_feasible
+from autokit.nas.hardware.constraints import check_objectives
 from autokit.nas.job import SearchJob, fingerprint, is_one_shot, stored_seed
 from autokit.nas.names import described
 from autokit.nas.parameters import PARAMETERS_DOC, NASParameters
 from autokit.nas.result import SearchResult
 from autokit.nas.schedule import SCHEDULES
+from autokit.nas.search import derived_seed
 from autokit.nas.spaces import SPACES
 from autokit.nas.storage import SearchStorage
+from autokit.nas.warmup import WarmUp
 from autokit.training import Batch, split
 
 AUTO_STEPS, AUTO_EPOCHS = 300, (15, 100)
+WARM_UP = 4  # the stream of its random numbers
 
 
 class _Searching(NASParameters):
@@ -88,6 +92,7 @@ class _Searching(NASParameters):
         hardware = self._hardware(evaluator, space, task)
         if hardware is not None:
             evaluator, space = hardware, self._searched(hardware, seed)
+        space, starts = self._warmed_up(space, task, seed)
         job = SearchJob(
             space=space,
             method=self._method(),
@@ -104,6 +109,7 @@ class _Searching(NASParameters):
             storage=storage,
             verbose=self.verbose,
             hardware=hardware,
+            start=tuple(starts),
         )
         self.search_result_, trained = job.run()
         self.best_architecture_ = self.search_result_.best.architecture
@@ -165,6 +171,12 @@ class _Searching(NASParameters):
             check_feasible(space, costing.cheap_violation, rng, explain=costing.explain_cheap)
         return space
 
+    def _warmed_up(self, space, task, seed: int):
+        if self.proxy is None:
+            return space, ()
+        warm_up = self.proxy if isinstance(self.proxy, WarmUp) else WarmUp(self.proxy)
+        return warm_up.prepare(space, task, np.random.default_rng(derived_seed(seed, WARM_UP)))
+
     def _with_model(self, model):
         """This estimator around a network of the search: what its file would hold."""
         deployed = copy.copy(self)
@@ -192,6 +204,10 @@ class _Searching(NASParameters):
             "space": described(space),
             "strategy": described(self.strategy),
             "evaluator": described(self.evaluator),
+            "schedule": described(self.schedule),
+            "constraints": described(self.constraints),
+            "objectives": list(check_objectives(self.objectives)),
+            "proxy": described(self.proxy),
             "epochs": epochs,
             "batch_size": int(self.batch_size),
             "learning_rate": float(self.learning_rate),

@@ -61,6 +61,8 @@ class SearchJob:
     verbose : int
     hardware : HardwareAware or None
         Limits that the final network must keep; the evaluator itself.
+    start : tuple of architectures
+        Evaluated after the first, before the strategy is asked.
     """
 
     space: Any
@@ -78,6 +80,7 @@ class SearchJob:
     storage: SearchStorage | None = None
     verbose: int = 0
     hardware: Any = None
+    start: tuple = ()
     deadline: float | None = field(init=False, default=None)
 
     def run(self) -> tuple[SearchResult, TrainedModel]:
@@ -143,7 +146,7 @@ class SearchJob:
         """What is evaluated first: the default, or the smallest if there is hardly any time."""
         is_tiny = self.time_budget_s is not None and self.time_budget_s < TINY_BUDGET_S
         first = getattr(self.space, "smallest" if is_tiny else "default", None)
-        return () if first is None else (first,)
+        return (*(() if first is None else (first,)), *self.start)
 
     def reserve(self, evaluations) -> float:
         """Seconds that the refit of the best so far would take."""

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit.nas.evaluators import EVALUATORS
+from autokit.nas.evaluators.proxies import PROXIES
 from autokit.nas.hardware.constraints import HardwareConstraints, check_objectives
 from autokit.nas.job import is_one_shot
 from autokit.nas.names import by_name
@@ -15,9 +16,10 @@ from autokit.nas.schedule import SCHEDULES
 from autokit.nas.spaces import SPACES
 from autokit.nas.storage import check_storage
 from autokit.nas.strategies import STRATEGIES
+from autokit.nas.warmup import WarmUp
 
 METHODS = STRATEGIES | ONESHOT
-DEFAULT, FOR_SEVERAL = "local_search", "nsga2"
+DEFAULT = "bayesian"
 
 
 class NASParameters:
@@ -30,6 +32,7 @@ class NASParameters:
         "schedule": "no_validation",
         "constraints": [None, HardwareConstraints],
         "objectives": "no_validation",
+        "proxy": "no_validation",
         "max_trials": [None, Interval(Integral, 1, None, closed="left")],
         "time_budget_s": [None, Interval(Real, 0, None, closed="neither")],
         "epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -53,6 +56,7 @@ class NASParameters:
         schedule="auto",
         constraints=None,
         objectives=("score",),
+        proxy=None,
         max_trials=None,
         time_budget_s=60.0,
         epochs="auto",
@@ -72,6 +76,7 @@ class NASParameters:
         self.schedule = schedule
         self.constraints = constraints
         self.objectives = objectives
+        self.proxy = proxy
         self.max_trials = max_trials
         self.time_budget_s = time_budget_s
         self.epochs = epochs
@@ -104,6 +109,12 @@ class NASParameters:
             by_name("strategy", self.strategy, known, "a function (space, rng) -> strategy")
         if not callable(self.schedule):
             by_name("schedule", self.schedule, {**SCHEDULES, "auto": None}, "epochs -> Schedule")
+        if (
+            self.proxy is not None
+            and not isinstance(self.proxy, WarmUp)
+            and not callable(self.proxy)
+        ):
+            by_name("proxy", self.proxy, PROXIES, "a WarmUp")
         check_objectives(self.objectives)
         if self.constraints is not None:
             self.constraints.check()
@@ -126,7 +137,7 @@ class NASParameters:
     def _method(self):
         """What the name of the strategy stands for."""
         if self.strategy == "auto":
-            return METHODS[FOR_SEVERAL if self._has_several_objectives else DEFAULT]
+            return METHODS[DEFAULT]
         return self.strategy if callable(self.strategy) else METHODS[self.strategy]
 
     @property
@@ -142,7 +153,7 @@ PARAMETERS_DOC = """
         and "mlp" for anything else.
     strategy : str or callable, default="auto"
         What to try next. Trials: "bayesian", "evolution", "local_search", "nsga2", "random",
-        "reinforce", "tpe"; "auto" is "local_search", for several objectives "nsga2". A
+        "reinforce", "tpe"; "auto" is "bayesian". A
         strategy's class, or a function ``(space, rng) -> SearchStrategy``, for example
         ``functools.partial(RegularizedEvolution, population_size=20)``. One-shot, for spaces with
         a supernet: "darts", "enas", or a function of their signature.
@@ -159,6 +170,9 @@ PARAMETERS_DOC = """
     objectives : sequence of str, default=("score",)
         With several of "score", "latency_ms", "params", "flops", "size_bytes", "memory_bytes" the
         search looks for the `pareto_front_`, and `model_` is the best of it by score.
+    proxy : str, WarmUp or None, default=None
+        A zero-cost proxy that ranks random architectures before the search, which begins with
+        the best of them; a `WarmUp` can also keep those out that rank low.
     max_trials : int or None, default=None
         Candidates at most. With `random_state` and ``time_budget_s=None`` the result is the same,
         bit for bit, in every run on one machine.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from autokit.nas.hardware.feasible import FeasibleSpace
 from autokit.nas.protocols import Architecture, Budget, Evaluation, Evaluator, SearchSpace
 
 _TRIES_PER_SAMPLE = 20
@@ -111,6 +113,55 @@ class ProxyGate:
         if architecture not in self._scores:
             self._scores[architecture] = _score(self.evaluator, architecture, self._seed)
         return max(0.0, (self.threshold - self._scores[architecture]) / self._scale)
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How a zero-cost proxy prepares a search.
+
+    Parameters
+    ----------
+    proxy : str or callable, default="synflow"
+        See `ZeroCostEvaluator`.
+    n_samples : int, default=50
+        Random architectures that are ranked.
+    n_best : int, default=3
+        Of them, with which the search begins, after the default of the space.
+    gate : float in [0, 1), default=0.0
+        Quantile of the ranked scores below which an architecture is not tried at all; 0 lets all
+        pass.
+    """
+
+    proxy: Any = "synflow"
+    n_samples: int = 50
+    n_best: int = 3
+    gate: float = 0.0
+
+    def prepare(self, space: SearchSpace, task: Any, rng: np.random.Generator) -> tuple:
+        """Rank, and set up the gate.
+
+        Parameters
+        ----------
+        space : SearchSpace
+        task : Task
+        rng : np.random.Generator
+
+        Returns
+        -------
+        space : SearchSpace
+            The same, or what the gate leaves of it.
+        starts : list of architectures
+        """
+        from autokit.nas.evaluators import ZeroCostEvaluator
+
+        evaluator = ZeroCostEvaluator(space, task, self.proxy)
+        if self.gate:
+            gate = ProxyGate(
+                space, evaluator, quantile=self.gate, n_samples=self.n_samples, rng=rng
+            )
+            space = FeasibleSpace(space, gate)
+        starts = warm_start(space, evaluator, n_samples=self.n_samples, n_best=self.n_best, rng=rng)
+        return space, starts
 
 
 def _evaluated(space, evaluator, n_samples, rng, seed=None) -> list[Evaluation]:

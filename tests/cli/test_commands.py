@@ -131,6 +131,20 @@ def test_every_quantisation_is_offered(capsys):
     assert "--target is a column of --representative-data" in capsys.readouterr().err
 
 
+def test_latencies_of_a_space(folder, capsys):
+    from autokit.cli.parser import SPACES
+    from autokit.nas.hardware import read_latencies
+    from autokit.nas.spaces import SPACES as KNOWN
+
+    assert set(SPACES) == set(KNOWN)
+    out = folder / "latencies.csv"
+    args = ["latencies", "mlp", str(out), "--input-shape", "4", "--outputs", "3", "--n", "2"]
+    assert main(args) == 0
+    architectures, measured = read_latencies(out, KNOWN["mlp"]())
+    assert len(architectures) == 2 and (np.asarray(measured) > 0).all()
+    assert "2 of 2: " in capsys.readouterr().err
+
+
 def test_search_for_a_regressor(folder, capsys):
     out = folder / "weights"
     args = ["fit", folder / "data.csv", "--target", "weight", "--time-budget", "3", "--out", out]

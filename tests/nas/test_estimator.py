@@ -21,6 +21,7 @@ from autokit.nas import (
     NB201Space,
     RandomSearch,
     SearchFailed,
+    WarmUp,
 )
 
 # twelve architectures: their compiled programs are all kept from one test to the next
@@ -156,6 +157,14 @@ def test_several_objectives_leave_a_pareto_front(iris):
 def test_schedules_have_names(iris, schedule):
     classifier = NASClassifier(**FAST | {"max_trials": 2}, schedule=schedule).fit(*iris)
     assert classifier.search_result_.evaluations[0].epochs == 3
+
+
+@pytest.mark.parametrize("proxy", ["n_params", WarmUp("n_params", n_samples=9, gate=0.5)])
+def test_a_proxy_says_where_to_begin(iris, proxy):
+    options = FAST | {"epochs": 1, "max_trials": 4}
+    classifier = NASClassifier(**options, proxy=proxy).fit(*iris)
+    sizes = classifier.search_result_.to_frame()["n_params"].to_numpy()
+    assert sizes[1] >= sizes[2] > 200, "so large are four of twelve, and the default is one"
 
 
 @pytest.mark.slow
@@ -295,6 +304,7 @@ def test_progress_is_shown(iris, capsys):
         ({"space": 3}, "'space' parameter must be one of"),
         ({"evaluator": "trian"}, "'evaluator' .* one of .*'train'.*Did you mean 'train'"),
         ({"schedule": "halfing"}, "'schedule' parameter must be one of .*Did you mean 'halving'"),
+        ({"proxy": "synflo"}, "'proxy' parameter must be one of .*Did you mean 'synflow'"),
         ({"objectives": ("score", "weight")}, "objectives must be of 'score', .*got 'weight'"),
         ({"constraints": 5}, "'constraints' parameter of NASClassifier must be"),
         ({"strategy": "darts", "objectives": ("score", "flops")}, "use evaluator='shared'"),

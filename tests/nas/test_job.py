@@ -67,7 +67,7 @@ def _finished(architecture="a", seconds=9.0, stopped="max_trials", status="compl
 
 def test_the_winner_is_refitted_on_all_rows():
     trainer = Trainer(kept="a")
-    assert _job(trainer).winner(_finished()).model == "refit"
+    assert _job(trainer).winner(_finished())[1].model == "refit"
     assert trainer.asked == [("refit", 100, 10)]
 
 
@@ -78,7 +78,7 @@ def test_the_winner_is_refitted_on_all_rows():
 )
 def test_the_refit_takes_the_epochs_that_fit(left, asked):
     trainer = Trainer(kept="a")
-    winner = _job(trainer, left).winner(_finished())
+    winner = _job(trainer, left).winner(_finished())[1]
     assert trainer.asked == ([] if asked is None else [("refit", 100, asked)])
     assert winner.model == ("trial" if asked is None else "refit")
 
@@ -86,25 +86,25 @@ def test_the_refit_takes_the_epochs_that_fit(left, asked):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), TrainingDiverged("no")])
 def test_a_refit_that_ends_early_leaves_the_trials_weights(error, caplog):
     trainer = Trainer(kept="a", error=error)
-    assert _job(trainer).winner(_finished()).model == "trial"
+    assert _job(trainer).winner(_finished())[1].model == "trial"
     assert "the trial's own weights stay" in caplog.text
 
 
 def test_a_refit_that_the_deadline_ended_leaves_the_trials_weights():
-    assert _job(Trainer(kept="a", stopped="deadline"), 60).winner(_finished()).model == "trial"
+    assert _job(Trainer(kept="a", stopped="deadline"), 60).winner(_finished())[1].model == "trial"
 
 
 def test_an_interrupted_search_is_not_refitted():
     trainer = Trainer(kept="a")
-    assert _job(trainer).winner(_finished(stopped="interrupted")).model == "trial"
+    assert _job(trainer).winner(_finished(stopped="interrupted"))[1].model == "trial"
     assert trainer.asked == []
 
 
 def test_weights_that_are_gone_are_trained_once_more():
     trainer = Trainer()
-    assert _job(trainer, refit=False).winner(_finished()).model == "repeat"
+    assert _job(trainer, refit=False).winner(_finished())[1].model == "repeat"
     assert trainer.asked == [("repeat", 80, 10)]
-    assert _job(trainer, left=-1.0).winner(_finished()).model == "refit", "no other model"
+    assert _job(trainer, left=-1.0).winner(_finished())[1].model == "refit", "no other model"
 
 
 def test_the_reserve_is_the_refits_time():

@@ -112,8 +112,9 @@ class FeasibleSpace:
         return self._starts[name]
 
     def _first_feasible(self, draw: Callable[[], Any], rng) -> Any:
-        nearest = None
+        nearest, restart = None, getattr(rng, "restart", lambda: None)
         for _ in range(TRIES):
+            restart()  # where a policy decides in the place of chance, see `Draws`
             drawn = draw()
             if self.violation(drawn) == 0:
                 return drawn

@@ -170,14 +170,13 @@ class NB201Space:
     def mutate(self, architecture, rng) -> NB201Architecture:
         """Change the operation of one edge, drawn uniformly among the changes that keep a path."""
         ops = architecture.ops
-        neighbours = [
-            NB201Architecture((*ops[:at], op, *ops[at + 1 :]))
-            for at in range(len(EDGES))
-            for op in self.ops
-            if op != ops[at]
-        ]
-        neighbours = [n for n in neighbours if self._may_propose(n)]
-        return neighbours[rng.integers(len(neighbours))] if neighbours else architecture
+        changes = [(at, op) for at in range(len(EDGES)) for op in self.ops if op != ops[at]]
+        for i in rng.permutation(len(changes)):
+            at, op = changes[i]
+            neighbour = NB201Architecture((*ops[:at], op, *ops[at + 1 :]))
+            if self._may_propose(neighbour):
+                return neighbour
+        return architecture
 
     def crossover(self, a, b, rng) -> NB201Architecture:
         """Take the operation of each edge from either parent; `a` itself if that has no path."""

@@ -9,7 +9,7 @@ import numpy as np
 
 MAX_OPTIONS = 64
 BINS = 8
-PASSES = 4
+BEAM, MAX_PLACES = 8, 256
 
 
 class Draws:
@@ -23,13 +23,13 @@ class Draws:
 
         integers, choice, permutation, shuffle    a decision each draw
         random, uniform                           a decision among 8 bins, chance within the bin
-        all else, and more than 64 options        chance
+        all else, and more than 64 options        chance, and from the 257th decision on
 
     Parameters
     ----------
     decide : callable
         ``(options) -> choice``: from the numbers of options of all draws so far, the one at hand
-        last, to an int below ``options[-1]``.
+        last, to an int below ``options[-1]``. A single one means a new beginning.
     rng : numpy.random.Generator
         Chance.
 
@@ -55,6 +55,10 @@ class Draws:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rng, name)
+
+    def restart(self) -> None:
+        """Forget the draws so far: a space that rejects what it drew says so, and draws anew."""
+        self.options, self.choices = [], []
 
     def integers(self, low, high=None, size=None, dtype=np.int64, endpoint=False):
         """As `numpy.random.Generator.integers`."""
@@ -98,7 +102,7 @@ class Draws:
     def _one_of(self, n: int) -> int:
         if n < 1:
             raise ValueError(f"a draw needs at least one option; got {n}.")
-        if n > MAX_OPTIONS:
+        if n > MAX_OPTIONS or len(self.options) >= MAX_PLACES:
             return int(self._rng.integers(n))
         if n == 1:
             return 0
@@ -127,8 +131,8 @@ def replay(space, choices: Sequence[int], rng: np.random.Generator) -> tuple[Any
 def find_draws(space, architecture, rng: np.random.Generator) -> Draws | None:
     """The draws by which a space would sample an architecture, for what others proposed.
 
-    Every decision in turn takes the option whose architecture has the code nearest to the wanted
-    one, until nothing gets nearer.
+    A beam search, decision after decision: kept are the beginnings that, completed by first
+    options, make the architectures whose codes are nearest to the wanted one.
 
     Returns
     -------
@@ -136,23 +140,16 @@ def find_draws(space, architecture, rng: np.random.Generator) -> Draws | None:
         None if they are not found: chance is part of them, or decisions work only together.
     """
     wanted = space.encode(architecture)
-
-    def attempt(choices):
-        made, draws = replay(space, choices, rng)
-        return float(np.abs(space.encode(made) - wanted).sum()), made, draws
-
-    best = attempt([])
-    for _ in range(PASSES):
-        before, place = best[0], 0
-        while best[1] != architecture and place < len(best[2].options):
-            head, tail = best[2].choices[:place], best[2].choices[place + 1 :]
-            for option in range(best[2].options[place]):
-                found = attempt([*head, option, *tail])
-                if found[0] < best[0]:
-                    best = found
-            place += 1
-        if best[1] == architecture:
-            return best[2]
-        if best[0] >= before:
-            return None
+    beginnings: list[list[int]] = [[]]
+    for place in range(MAX_PLACES):
+        found = []
+        for beginning in beginnings:
+            options = replay(space, beginning, rng)[1].options
+            for option in range(options[place] if place < len(options) else 0):
+                made, draws = replay(space, [*beginning, option], rng)
+                if made == architecture:
+                    return draws
+                distance = float(np.abs(space.encode(made) - wanted).sum())
+                found.append((distance, [*beginning, option]))
+        beginnings = [b for _, b in sorted(found)[:BEAM]]
     return None

@@ -105,16 +105,13 @@ def _padded(choices, options) -> list:
 
 
 def _network(units: int):
-    """One step, from (last choice, number of options, h, c) to (log-probabilities, h, c)."""
+    """One step, from (last choice, number of options, h, c) to (logits, h, c)."""
     token, options = (keras.Input((), dtype="int32") for _ in range(2))
     h, c = keras.Input((units,)), keras.Input((units,))
     x = keras.layers.Embedding(MAX_OPTIONS + 1, units)(token)
     x = x + keras.layers.Embedding(MAX_OPTIONS + 1, units)(options)
     out, (new_h, new_c) = keras.layers.LSTMCell(units)(x, [h, c])
-    logits = 2.5 * keras.ops.tanh(keras.layers.Dense(MAX_OPTIONS)(out) / 5.0)
-    is_option = keras.ops.arange(MAX_OPTIONS)[None] < options[:, None]
-    log_p = keras.ops.log_softmax(keras.ops.where(is_option, logits, FORBIDDEN))
-    return keras.Model([token, options, h, c], [log_p, new_h, new_c])
+    return keras.Model([token, options, h, c], [keras.layers.Dense(MAX_OPTIONS)(out), new_h, new_c])
 
 
 class _Program:
@@ -126,7 +123,10 @@ class _Program:
         buffers = [v.value for v in network.non_trainable_variables]
 
         def step(params, token, options, h, c):
-            return network.stateless_call(params, buffers, [token, options, h, c])[0]
+            logits, h, c = network.stateless_call(params, buffers, [token, options, h, c])[0]
+            is_option = tf.range(MAX_OPTIONS)[None] < options[:, None]
+            logits = tf.where(is_option, 2.5 * tf.tanh(logits / 5.0), FORBIDDEN)
+            return tf.nn.log_softmax(logits), h, c
 
         def judge(params, choices, options):
             """Log-probability and entropy of each sequence."""

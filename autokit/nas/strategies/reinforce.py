@@ -102,10 +102,12 @@ class Reinforce:
         return unseen(lambda: self.space.mutate(architecture, self.rng), self._seen)
 
     def _sample(self):
-        state = self.policy.start()
+        state = None
 
         def decide(options):
             nonlocal state
+            if len(options) == 1:
+                state = self.policy.start()
             probabilities, state = self.policy.step(state, options[-1])
             below = self.rng.random() * probabilities.sum() < probabilities.cumsum()
             choice = int(below.argmax())

@@ -6,8 +6,9 @@ import contextlib
 import warnings
 
 from autokit.nas.strategies.draws import Draws, find_draws
+from autokit.nas.strategies.proposals import unseen
 
-REPEATS = 10
+REPEATS = 3
 INFEASIBLE = -1e12
 
 
@@ -38,7 +39,7 @@ class TPE:
     ----------
     Bergstra, Bardenet, Bengio, Kegl, "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011,
     section 4; for several objectives Ozaki, Tanigaki, Watanabe, Onishi, GECCO 2020, as Optuna has
-    them. A proposal that was made before is drawn again, up to 10 times, then at random.
+    them. A proposal that was made before is drawn again, up to three times, then mutated.
     """
 
     def __init__(self, space, rng, *, n_initial: int = 10, multivariate: bool = False):
@@ -81,14 +82,26 @@ class TPE:
     def _propose(self):
         with _quiet() as optuna:
             for _ in range(REPEATS):
-                trial = self._study.ask()
-                architecture = self.space.sample(Draws(lambda o, t=trial: _suggest(t, o), self.rng))
+                architecture, trial = self._sample(optuna)
                 if architecture not in self._seen:
                     self._waiting[architecture] = trial
                     self._seen.add(architecture)
                     return architecture
                 self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return self.space.sample(self.rng)
+        return unseen(lambda: self.space.mutate(architecture, self.rng), self._seen)
+
+    def _sample(self, optuna):
+        trial = self._study.ask()
+
+        def decide(options):
+            nonlocal trial
+            if len(options) == 1 and trial.params:
+                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                trial = self._study.ask()
+            return trial.suggest_categorical(_name(options), range(options[-1]))
+
+        architecture = self.space.sample(Draws(decide, self.rng))
+        return architecture, trial
 
     def _values(self, evaluation) -> list[float] | None:
         if evaluation.violation > 0:
@@ -119,10 +132,6 @@ class TPE:
         with _quiet() as optuna:
             sampler = optuna.samplers.TPESampler(**self._sampler_options)
             return optuna.create_study(sampler=sampler, directions=["maximize"] * n_objectives)
-
-
-def _suggest(trial, options) -> int:
-    return trial.suggest_categorical(_name(options), range(options[-1]))
 
 
 def _name(options) -> str:
