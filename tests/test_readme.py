@@ -12,7 +12,12 @@ from autokit.cli.parser import parse
 
 README = Path(__file__).parents[1] / "README.md"
 # The same code with less to compute.
-SMALLER = {"time_budget_s=60": "time_budget_s=4", "epochs=30": "epochs=3", "epochs=20": "epochs=2"}
+SMALLER = {
+    "time_budget_s=60": "time_budget_s=4",
+    "time_budget_s=30": "time_budget_s=6",
+    "epochs=30": "epochs=3",
+    "epochs=20": "epochs=2",
+}
 
 
 def blocks(language):
