@@ -29,6 +29,11 @@ COLUMNS = {
         "memory": ("memory, of a fixed network's", 1),
         "step_ms": ("ms", 0),
     },
+    "nas_speed": {
+        "value": ("trials a minute", 1),
+        "cpu_seconds": ("CPU seconds", 1),
+        "best": ("best score", 4),
+    },
     "search_memory": {"value": ("growth after trial 10", 3), "growth_from_first": ("in all", 3)},
     "search_kills": {"value": ("trials lost", 0), "trials": ("trials", 0)},
     "int8_size": {
