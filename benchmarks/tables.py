@@ -17,6 +17,13 @@ COLUMNS = {
     "predict_latency": {"value": ("microseconds", 0)},
     "fit_speed": {"value": ("accuracy", 4), "cpu_seconds": ("CPU seconds", 2)},
     "nas_digits": {"value": ("accuracy", 4), "seconds": ("seconds", 1), "trials": ("trials", 1)},
+    "zero_cost": {
+        "value": ("Spearman", 3),
+        "low": ("from", 3),
+        "high": ("to", 3),
+        "above_n_params": ("share above n_params", 3),
+        "cpu_seconds": ("CPU seconds", 2),
+    },
     "oneshot": {
         "value": ("accuracy", 4),
         "points": ("points above the mean of random", 2),

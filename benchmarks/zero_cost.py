@@ -7,7 +7,8 @@ proxy of minus infinity (a network that tells no rows apart) ranks last. `low` a
 of 1,000 bootstrap samples of the cells, `above_n_params` is the share of them in which the proxy
 beats the number of weights on the same cells.
 
---keep FILE writes the proxies of each cell down as it goes, and goes on from there.
+--keep FILE writes the proxies of each cell down as it goes, and goes on from there. With
+--part 0/3, 1/3 and 2/3 three processes share the work and the file; a last run without reports.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import csv
 import functools
 import gzip
 import json
-import multiprocessing
 import random
 import time
 from pathlib import Path
@@ -94,7 +94,7 @@ def report(lines: list[dict], side: int, seed: int) -> None:
 
 
 def main():
-    options = record.arguments(__doc__, seeds=1, cells=300, side=16, minutes=600.0, keep="", jobs=1)
+    options = record.arguments(__doc__, cells=300, side=16, minutes=600.0, keep="", part="0/1")
     names = ("nas/nb201_cifar10.csv.gz", "images/mnist.npz")
     table_path, mnist = (record.data_file(options.data, name) for name in names)
     if table_path is None or mnist is None:
@@ -106,21 +106,21 @@ def main():
     if keep is not None and keep.exists():
         lines = [json.loads(line) for line in keep.read_text().splitlines()]
     known = {line["index"] for line in lines}
-    rows = [row for row in rows if int(row["index"]) not in known]
+    part, parts = map(int, options.part.split("/"))
     until = time.monotonic() + 60 * options.minutes
-    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        work = functools.partial(measure, mnist=mnist, side=options.side)
-        for line in pool.imap_unordered(work, rows):
-            lines.append(line)
-            if keep is not None:
-                with keep.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-            if len(lines) % 25 == 0:
-                print(f"{len(lines)} cells", flush=True)
-            if time.monotonic() > until:
-                pool.terminate()
-                break
-    report(lines, options.side, 0)
+    for row in rows[part::parts]:
+        if int(row["index"]) in known:
+            continue
+        if time.monotonic() > until:
+            break
+        lines.append(measure(row, mnist, options.side))
+        if keep is not None:
+            with keep.open("a") as file:
+                file.write(json.dumps(lines[-1]) + "\n")
+        if len(lines) % 25 == 0:
+            print(f"{len(lines)} cells", flush=True)
+    if parts == 1:
+        report(lines, options.side, 0)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autokit.nas import ProxyGate, warm_start
+from autokit.nas import FullTraining, ProxyGate, RandomSearch, warm_start
+from autokit.nas.hardware import FeasibleSpace
+from autokit.nas.search import run
 from autokit.testing.nas import ToySpace
 
 
@@ -103,3 +105,16 @@ def test_bad_numbers_of_the_warm_start_are_named(name):
     space = ToySpace()
     with pytest.raises(ValueError, match=f"{name} of warm_start must be at least 1"):
         warm_start(space, space.evaluate, rng=rng(), **{name: 0})
+
+
+def test_a_search_starts_from_what_a_proxy_likes_and_meets_nothing_else():
+    space = ToySpace()
+    gate = ProxyGate(space, space.evaluate, quantile=0.5, rng=rng())
+    allowed = FeasibleSpace(space, gate)
+    start = warm_start(allowed, space.evaluate, n_best=3, rng=rng())
+    result = run(
+        allowed, RandomSearch(allowed, rng(1)), space.evaluate, schedule=FullTraining(1),
+        max_trials=20, start=start,
+    )  # fmt: skip
+    assert [e.architecture for e in result.evaluations[:3]] == start
+    assert all(gate(e.architecture) == 0 for e in result.evaluations)

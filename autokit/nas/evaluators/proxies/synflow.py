@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,8 @@ def synflow(model: keras.Model, batch: Batch, loss: keras.losses.Loss) -> float:
     and batch normalisation left out. With ReLU the network is linear then.
 
     The logarithm, of the same rank, is taken because the flow of a deep network is beyond
-    float32: the pass runs in float64, and what is differentiated is log R.
+    float32: the pass runs in float64, and what is differentiated is log R. Minus infinity
+    if nothing passes.
 
     References
     ----------
@@ -34,7 +36,10 @@ def synflow(model: keras.Model, batch: Batch, loss: keras.losses.Loss) -> float:
         tape.watch(weights)
         values = list(zip(variables, weights, strict=True))
         outputs = forward(model, ones, batch_norm=lambda layer, x: x, values=values)
-        log_flow = tf.math.log(tf.reduce_sum(outputs))
+        flow = tf.reduce_sum(outputs)
+        log_flow = tf.math.log(flow)
+    if float(flow) == 0.0:
+        return -math.inf
     gradients = tape.gradient(log_flow, weights, unconnected_gradients="zero")
     shares = [
         tf.reduce_sum(tf.cast(w, tf.float64) * tf.cast(g, tf.float64))

@@ -146,6 +146,7 @@ def test_jacobian_covariance_of_gradients_without_and_with_full_correlation():
 def test_jacobian_covariance_without_gradient_is_the_worst():
     blind = network(lambda: L.Rescaling(0.0), lambda: L.Dense(2), shape=(4,))
     assert PROXIES["jacob_cov"](blind, rows((4,)), CROSS_ENTROPY) == -np.inf
+    assert synflow(blind, None, None) == -np.inf
 
 
 def test_naswot_of_a_net_made_by_hand():
