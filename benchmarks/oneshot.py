@@ -7,7 +7,7 @@ anything. The supernet's costs (``--part cost``) are those of a training step ag
 network's: the mean over the random architectures, in fresh processes.
 
 Two shared cores have to do: one cell a stage and width 4 for nb201; three cells of two nodes and
-width 4 for cell; ten epochs of training; 1,797 digits, or 5,000 of MNIST's images at 14x14.
+width 4 for cell; 1,797 digits, or 5,000 of MNIST's images at 14x14.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def main():
     options = record.arguments(
         __doc__,
         seeds=5,
-        epochs=30,
+        epochs=20,
         retrain=30,
         case="",
         methods="",

@@ -36,10 +36,10 @@ class BilevelSettings:
     auxiliary_skip : bool, default=True
         See `mixture_of`.
     most_weightless : float in [0, 1], default=1/3
-        The search stops where operations without weights (skip, pooling, "none") would take more
-        of an architecture's edges for three epochs, and keeps the last architecture with less;
-        1 never stops. Once the weights fit half 1 too well, the other half prefers what cannot
-        overfit, whatever it is worth when trained alone.
+        Share of the edges of what is found that operations without weights (skip, pooling,
+        "none") may take at most, see `Supernet.discretise_within`; 1 is no limit. Once the
+        weights fit half 1 too well, the other half prefers what cannot overfit, whatever it is
+        worth when trained alone.
     """
 
     learning_rate: float = 0.025

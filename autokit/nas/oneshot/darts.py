@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from autokit.nas.evaluators.train import TrainEvaluator
     from autokit.nas.result import SearchResult
 
-LATE_EPOCHS = 3  # one alone may be noise
-
 
 def darts(
     space,
@@ -45,9 +43,10 @@ def darts(
             w = w - sgd(dL_half1(w, softmax(a)) / dw)
         architecture = discretise(softmax(a))
 
-    The halves are of the training rows. Two guards keep the search from collapsing to skip
-    connections and pooling: an auxiliary skip connection (`mixture_of`), and a stop once too many
-    edges are without weights. ``auxiliary_skip=False, most_weightless=1.0`` is the paper's DARTS.
+    The halves are of the training rows. Two guards keep what is found from being all skip
+    connections and pooling: an auxiliary skip connection (`mixture_of`), and a limit on the edges
+    without weights (`Supernet.discretise_within`). The paper's DARTS has neither:
+    ``auxiliary_skip=False, most_weightless=1.0``.
 
     Parameters
     ----------
@@ -84,10 +83,9 @@ def darts(
     References
     ----------
     Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, algorithm 1. We
-    depart from it in the auxiliary skip connection (Chu et al., "DARTS-", ICLR 2021), the stop
-    (after Liang et al., "DARTS+", 2019, which counts skip connections), the higher architecture
-    rate, and in the step ahead of order 2, which is plain SGD as
-    in equation 6, where the authors' code adds momentum.
+    depart from it in both guards, in the higher architecture rate (`BilevelSettings`), and in the
+    step ahead of order 2, which is plain SGD as in equation 6, where the authors' code adds
+    momentum.
     """
     retrain_epochs = epochs if retrain_epochs is None else retrain_epochs
     settings = BilevelSettings(**settings)
@@ -101,7 +99,6 @@ def darts(
     n_rows = int(training[0].shape[0])
     n_steps = max(1, n_rows // batch_size)
     history = SupernetHistory(supernet.operations, supernet.edge_names)
-    found, n_late = None, 0
     for epoch in clock.each():
         started = time.monotonic()
         orders = tuple(
@@ -124,12 +121,5 @@ def darts(
             architecture_loss=losses[1],
             seconds=time.monotonic() - started,
         )
-        share = supernet.weightless_share(history.rows[-1]["architecture"])
-        if share <= settings.most_weightless:
-            found, n_late = history.rows[-1]["architecture"], 0
-        elif found is not None:
-            n_late += 1
-            if n_late == LATE_EPOCHS:
-                break
-    found = history.rows[-1]["architecture"] if found is None else found
+    found = supernet.discretise_within(history.mixtures[-1], settings.most_weightless)
     return retrained(found, space, task, trainer, clock, seed, progress, history)

@@ -108,18 +108,6 @@ def test_both_orders_run(space, task):
     assert np.abs(found[0] - found[1]).max() > 1e-5
 
 
-@pytest.mark.parametrize("most_weightless", [0.0, 1.0])
-def test_stops_before_too_many_edges_are_without_weights(most_weightless, deep_space, task):
-    space = deep_space
-    settings = {"epochs": 12, "retrain_epochs": 1, "batch_size": 32}
-    result = darts(space, task, seed=0, most_weightless=most_weightless, **settings)
-    found = [row["architecture"] for row in result.supernet.rows]
-    sound = [a for a in found if sum(op != "conv" for op in a) / len(a) <= most_weightless]
-    assert result.best.architecture == (sound or found)[-1]
-    if most_weightless == 1.0:
-        assert len(found) == 12
-
-
 @pytest.mark.parametrize("method", ONESHOT)
 def test_a_deadline_leaves_time_for_the_training(method, space, task):
     deadline = time.monotonic() + 6.0
