@@ -66,6 +66,11 @@ class _Searching(NASParameters):
         finally:
             del self._started
 
+    @property
+    def pareto_front_(self):
+        """The evaluations that no other is as good as in all objectives, a row each."""
+        return self.search_result_.pareto_front()
+
     def _train(self, data: Batch) -> None:
         if len(data) < 2:
             raise ValueError(
@@ -113,8 +118,6 @@ class _Searching(NASParameters):
         )
         self.search_result_, trained = job.run()
         self.best_architecture_ = self.search_result_.best.architecture
-        if self._has_several_objectives:
-            self.pareto_front_ = self.search_result_.pareto_front()
         self.model_ = trained.model
         self.history_ = trained.result.history
 
@@ -225,7 +228,7 @@ _ATTRIBUTES_DOC = """
         Every evaluation: ``to_frame()``, ``plot_history()``, ``best``; with several objectives
         ``hypervolume()`` and ``plot_pareto()``.
     pareto_front_ : pandas.DataFrame
-        With several objectives, the evaluations that no other is as good as in all of them.
+        The evaluations that no other is as good as in all objectives.
     history_ : dict of list of float
         Loss per epoch of the training of `model_`.
     encoder_, target_, n_features_in_, feature_names_in_

@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 
-from autokit import export_tflite
+from autokit import export_tflite, load, save
 from autokit.nas import (
     CNNSpace,
     FullTraining,
@@ -142,15 +142,19 @@ def test_limits_that_cannot_be_kept_are_told(iris):
         NASClassifier(**FAST, constraints=size).fit(*iris)
 
 
-def test_several_objectives_leave_a_pareto_front(iris):
+def test_several_objectives_leave_a_pareto_front(iris, tmp_path):
     objectives = ("score", "params")
-    classifier = NASClassifier(**FAST | {"max_trials": 5}, objectives=objectives).fit(*iris)
+    limits = HardwareConstraints(max_params=400)
+    options = FAST | {"max_trials": 5, "objectives": objectives, "constraints": limits}
+    classifier = NASClassifier(**options).fit(*iris)
     front = classifier.pareto_front_
     assert (np.diff(front["score"]) < 0).all() and (np.diff(front["n_params"]) < 0).all()
     assert {e.epochs for e in classifier.search_result_.evaluations} == {3}, "no rung by score"
     best = classifier.search_result_.best
     assert classifier.model_.count_params() == best.n_params
     assert best.score == front["score"].max()
+    save(classifier, tmp_path / "x.autokit")
+    assert load(tmp_path / "x.autokit").pareto_front_.equals(front)
 
 
 @pytest.mark.parametrize("schedule", ["full", "halving", "hyperband", FullTraining])
