@@ -6,7 +6,7 @@ of accuracy below the best cell within the limit, `value` the accuracy, `violati
 searches that returned a cell over the limit or none at all. "known": the space is cut by the true
 latency. "predicted": it is cut by a predictor fitted on 50 measured cells that the seed draws; the
 best of the search is then measured, and the next taken until one keeps the limit: `walked` is
-how many were measured.
+how many were measured. Seeds begin at ``--first``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ N_MEASURED = 50
 
 
 def main():
-    options = record.arguments(__doc__, seeds=50, queries=100, strategy="bayesian")
+    options = record.arguments(__doc__, seeds=50, first=0, queries=100, strategy="bayesian")
     table = nb201.load(options.data)
     if table is None:
         return
@@ -38,7 +38,7 @@ def main():
         truth = {cell: table.look_up(cell, device) for cell in cells}
         limits = {p: float(np.percentile(table.columns[device], p)) for p in PERCENTILES}
         optimum = {p: max(test[c] for c in cells if truth[c] <= limits[p]) for p in PERCENTILES}
-        for seed in range(options.seeds):
+        for seed in range(options.first, options.seeds):
             rng = np.random.default_rng([seed, 1])
             measured = [cells[i] for i in rng.choice(len(cells), N_MEASURED, replace=False)]
             predictor = GaussianProcessPredictor(space).fit(measured, [truth[c] for c in measured])

@@ -62,6 +62,17 @@ COLUMNS = {
         "seconds": ("seconds of compress", 0),
     },
     "export_overhead": {"value": ("seconds", 2)},
+    "latency_predictor": {
+        "value": ("rank correlation", 3),
+        "rmse_ms": ("error, ms", 2),
+        "claimed_ms": ("error it claims, ms", 2),
+    },
+    "constrained": {
+        "value": ("accuracy", 2),
+        "points_lost": ("points below the best within the limit", 2),
+        "violations": ("limits broken", 2),
+        "walked": ("networks measured", 1),
+    },
     "saliency_curve": {"value": ("accuracy", 4)},
     "quantization": {
         "value": ("accuracy", 4),
