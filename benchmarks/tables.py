@@ -41,6 +41,16 @@ COLUMNS = {
         "cpu_seconds": ("CPU seconds", 1),
         "best": ("best score", 4),
     },
+    "nas_replay": {
+        "value": ("test accuracy, %", 2),
+        "best_seen": ("best validation seen, %", 2),
+        "cpu_ms_per_query": ("CPU ms a query", 1),
+    },
+    "pareto": {
+        "value": ("of the true hypervolume", 3),
+        "worst": ("from the worst accuracy", 3),
+        "cpu_ms_per_query": ("CPU ms a query", 1),
+    },
     "search_memory": {"value": ("growth after trial 10", 3), "growth_from_first": ("in all", 3)},
     "search_kills": {"value": ("trials lost", 0), "trials": ("trials", 0)},
     "int8_size": {
