@@ -9,7 +9,7 @@ import numpy as np
 
 MAX_OPTIONS = 64
 BINS = 8
-BEAM, MAX_PLACES = 8, 256
+BEAM, MAX_KINDS, MAX_PLACES = 2, 16, 256
 
 
 class Draws:
@@ -131,8 +131,9 @@ def replay(space, choices: Sequence[int], rng: np.random.Generator) -> tuple[Any
 def find_draws(space, architecture, rng: np.random.Generator) -> Draws | None:
     """The draws by which a space would sample an architecture, for what others proposed.
 
-    A beam search, decision after decision: kept are the beginnings that, completed by first
-    options, make the architectures whose codes are nearest to the wanted one.
+    Decision after decision, kept are the beginnings that, completed by first options, make the
+    architectures whose codes are nearest to the wanted one. Those whose decisions have different
+    numbers of options do not compete: a wrong length can look good for long.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def find_draws(space, architecture, rng: np.random.Generator) -> Draws | None:
     wanted = space.encode(architecture)
     beginnings: list[list[int]] = [[]]
     for place in range(MAX_PLACES):
-        found = []
+        kinds: dict[tuple, list] = {}
         for beginning in beginnings:
             options = replay(space, beginning, rng)[1].options
             for option in range(options[place] if place < len(options) else 0):
@@ -150,6 +151,8 @@ def find_draws(space, architecture, rng: np.random.Generator) -> Draws | None:
                 if made == architecture:
                     return draws
                 distance = float(np.abs(space.encode(made) - wanted).sum())
+                found = kinds.setdefault(tuple(draws.options), [])
                 found.append((distance, [*beginning, option]))
-        beginnings = [b for _, b in sorted(found)[:BEAM]]
+        nearest = sorted(sorted(found)[:BEAM] for found in kinds.values())[:MAX_KINDS]
+        beginnings = [beginning for found in nearest for _, beginning in found]
     return None

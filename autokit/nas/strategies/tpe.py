@@ -32,8 +32,8 @@ class TPE:
         Seeds Optuna's sampler.
     n_initial : int, default=10
         Evaluations before the densities are used (Optuna's ``n_startup_trials``).
-    multivariate : bool, default=False
-        Whether decisions are modelled together.
+    multivariate : bool, default=True
+        Whether decisions are modelled together, or each alone.
 
     References
     ----------
@@ -42,7 +42,7 @@ class TPE:
     them. A proposal that was made before is drawn again, up to three times, then mutated.
     """
 
-    def __init__(self, space, rng, *, n_initial: int = 10, multivariate: bool = False):
+    def __init__(self, space, rng, *, n_initial: int = 10, multivariate: bool = True):
         if n_initial < 1:
             raise ValueError(f"n_initial must be at least 1; got {n_initial}.")
         self.space, self.rng = space, rng

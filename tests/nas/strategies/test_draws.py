@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autokit.nas import CNNSpace, MLPSpace
+from autokit.nas import CNNSpace, FeasibleSpace, MLPSpace
 from autokit.nas.strategies.draws import BINS, Draws, find_draws, replay
 from autokit.testing.nas import ToySpace
 
@@ -80,3 +80,17 @@ def test_a_number_is_a_decision_of_its_bin():
 def test_no_option_is_an_error():
     with pytest.raises(ValueError, match="at least one option; got 0"):
         _random().integers(0)
+
+
+def test_a_rejected_sample_is_forgotten():
+    space = FeasibleSpace(ToySpace(), lambda point: max(0, 3 - point[0]))
+    draws = _random()
+    architecture = space.sample(draws)
+    assert architecture[0] >= 3
+    assert draws.choices == list(architecture)
+
+
+def test_after_very_many_decisions_chance_goes_on():
+    draws = _random()
+    draws.integers(3, size=1000)
+    assert len(draws.options) == 256
