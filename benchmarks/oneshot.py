@@ -140,7 +140,8 @@ def searched(case, space, net, task, arrays, options, name, seed, chance) -> dic
         )
     best, rows = result.best, result.supernet.rows
     value = test_accuracy(trainer, best.architecture, seed, arrays)
-    result.supernet.plot_alphas(record.RESULTS / f"oneshot_{case}_{name}.png".replace(" ", "_"))
+    picture = f"oneshot_{case}_{name}.png".replace(",", "").replace(" ", "_")
+    result.supernet.plot_alphas(record.RESULTS / picture)
     clear_programs()
     return record.write(
         "oneshot",
