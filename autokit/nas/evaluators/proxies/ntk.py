@@ -16,6 +16,10 @@ def ntk(model: keras.Model, batch: Batch, loss: keras.losses.Loss, *, n_rows: in
     outputs of a row, theta all trainable weights, on the first `n_rows` rows of the batch. Minus
     infinity for a singular kernel.
 
+    Measured: a Spearman correlation of .533 (bootstrapped .438 to .619) with the accuracy after
+    200 epochs over 300 cells of NAS-Bench-201 asked about 16x16 MNIST digits, below the number
+    of weights (.760); ``benchmarks/zero_cost.py``.
+
     References
     ----------
     Chen, Gong, Wang, "Neural Architecture Search on ImageNet in Four GPU Hours" (TE-NAS), 2021,

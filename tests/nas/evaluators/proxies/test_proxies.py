@@ -64,6 +64,9 @@ class TestEveryProxy:
         targets = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
         assert np.isfinite(PROXIES[name](model, Batch(batch.x, targets), SQUARED))
 
+    def test_states_its_measured_correlation(self, name):
+        assert "Spearman" in PROXIES[name].__doc__
+
 
 def test_the_counts_are_those_of_the_network():
     model = network(lambda: L.Dense(4), lambda: L.BatchNormalization(), shape=(5,))
