@@ -36,8 +36,9 @@ class ZeroCostEvaluator:
     task : Task
         Rows are drawn from its training part.
     proxy : str or callable, default="synflow"
-        One of `autokit.nas.evaluators.PROXIES`, or a function ``(model, batch, loss) -> float``,
-        higher is better.
+        One of `autokit.nas.evaluators.PROXIES`, each of which tells its measured rank
+        correlation, or a function ``(model, batch, loss) -> float``, higher is better. "synflow"
+        takes any network; "naswot", which ranked cells best, needs ReLUs.
     n_rows : int, default=32
         Rows of the batch, fewer if the task has fewer.
     seed : int, default=0
