@@ -119,7 +119,7 @@ class HardwareConstraints:
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the costs that are limited, as fields of `Costs`."""
-        return tuple(self._limits())
+        return tuple(self.limits())
 
     def violation(self, costs: Any) -> float:
         """How far some costs are beyond the limits.
@@ -151,9 +151,10 @@ class HardwareConstraints:
         """Names of the limited costs that are not known."""
         return tuple(cost for cost in self.needs if getattr(costs, cost) is None)
 
-    def _limits(self) -> dict[str, float]:
+    def limits(self, costs: tuple[str, ...] = Costs._fields) -> dict[str, float]:
+        """The limits that are set, of some costs, by the name of the cost."""
         limits = {_LIMITS[name].cost: getattr(self, name) for name in _LIMITS}
-        return {cost: limit for cost, limit in limits.items() if limit is not None}
+        return {c: limit for c, limit in limits.items() if limit is not None and c in costs}
 
     def _excesses(self, costs) -> list[tuple[str, float]]:
         found = []

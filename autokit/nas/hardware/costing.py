@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autokit.nas.hardware.constraints import Costs, HardwareConstraints
+from autokit.nas.hardware.estimates import CountEstimate
 from autokit.nas.hardware.feasible import FeasibleSpace
 
 COUNTED = ("n_params", "flops", "memory_bytes")
@@ -57,6 +58,7 @@ class Costing:
         self.constraints.check()
         self._needs = {*self.constraints.needs, *self.objectives} - {"score"}
         self._counted: dict[Any, Costs] = {}
+        self._estimate = CountEstimate(self.space, self.constraints.limits(COUNTED))
         self._measured: dict[Any, Any] = {}
         self._predicted: dict[Any, float] = {}
         if self.is_predicted:
@@ -97,16 +99,22 @@ class Costing:
     def cheap(self, architecture: Any) -> Costs:
         """What is known without a file: counts, and latency if it is predicted."""
         costs = self.counted(architecture) if self.counts else Costs()
-        if self.predicts:
-            if architecture not in self._predicted:
-                device = self.constraints.device
-                self._predicted[architecture] = float(device.predict([architecture])[0])
-            costs = costs._replace(latency_ms=self._predicted[architecture])
-        return costs
+        return costs._replace(latency_ms=self._latency(architecture))
 
     def cheap_violation(self, architecture: Any) -> float:
-        """How far what is cheaply known is beyond the limits, margin included."""
-        return self.violation(self.cheap(architecture))
+        """How far what is cheaply known is beyond the limits, margin included.
+
+        Networks are built until there are enough of them to tell others' counts from; from then
+        on only where that leaves a doubt.
+        """
+        predicted = self.violation(Costs(latency_ms=self._latency(architecture)))
+        if not self._limits_counts:
+            return predicted
+        counted = self._counted.get(architecture)
+        estimate = self._estimate.violation(architecture) if counted is None else None
+        if estimate is None:
+            estimate = self.constraints.violation(counted or self.counted(architecture))
+        return predicted + estimate
 
     def explain_cheap(self, architecture: Any) -> str:
         """The limits that `cheap_violation` speaks of, in words."""
@@ -141,14 +149,27 @@ class Costing:
         """Parameters, operations and activation memory, by building the network."""
         if architecture not in self._counted:
             self._counted[architecture] = count(self.build(architecture))
+            if self._limits_counts:
+                self._estimate.add(architecture, self._counted[architecture])
         return self._counted[architecture]
 
     def feasible_space(self) -> Any:
         """The space without what is cheaply known to be beyond the limits."""
-        is_limited = self.predicts or self.counts
-        if not is_limited or not self.constraints.needs:
-            return self.space
-        return FeasibleSpace(self.space, self.cheap_violation)
+        if self._limits_counts or (self.predicts and self.constraints.max_latency_ms is not None):
+            return FeasibleSpace(self.space, self.cheap_violation)
+        return self.space
+
+    @property
+    def _limits_counts(self) -> bool:
+        return bool(self.constraints.limits(COUNTED))
+
+    def _latency(self, architecture: Any) -> float | None:
+        if not self.predicts:
+            return None
+        if architecture not in self._predicted:
+            predicted = self.constraints.device.predict([architecture])
+            self._predicted[architecture] = float(predicted[0])
+        return self._predicted[architecture]
 
     def _with_margin(self, costs: Costs) -> Costs:
         if costs.latency_ms is None:

@@ -5,10 +5,12 @@ import pytest
 
 from autokit.nas import Budget, MLPSpace
 from autokit.nas.hardware import (
+    Costs,
     FeasibleSpace,
     HardwareAware,
     HardwareConstraints,
     LookupTablePredictor,
+    costing,
     count_flops,
     peak_activation_bytes,
 )
@@ -147,3 +149,20 @@ def test_wrong_limits_and_objectives_are_refused_at_once():
         HardwareAware(Scorer(), SPACE, task(), HardwareConstraints(max_params=-1))
     with pytest.raises(ValueError, match="objectives must be of 'score'"):
         HardwareAware(Scorer(), SPACE, task(), objectives=("score", "beauty"))
+
+
+def test_few_networks_are_built_to_know_many(monkeypatch):
+    def n_params(architecture):
+        widths = (4, *architecture.widths, 3)
+        return sum((m + 1) * n for m, n in zip(widths, widths[1:], strict=False))
+
+    built = []
+    monkeypatch.setattr(costing, "count", lambda a: built.append(a) or Costs(n_params(a), 1, 1))
+    space = MLPSpace()
+    aware = HardwareAware(Scorer(), space, task(), HardwareConstraints(max_params=20_000))
+    aware.costing.build = lambda architecture: architecture
+    within, rng = aware.costing.feasible_space(), np.random.default_rng(0)
+    found = {within.sample(rng) for _ in range(300)}
+    assert len(found) > 250
+    assert len(built) < 220
+    assert np.mean([n_params(a) > 20_000 for a in found]) < 0.01
