@@ -27,3 +27,23 @@ def unseen(propose: Callable[[], Any], seen: set, tries: int = TRIES) -> Any:
             break
     seen.add(proposal)
     return proposal
+
+
+def unseen_near(space, architecture: Any, seen: set, rng) -> Any:
+    """Walk by mutations from an architecture until one is new, and add it to `seen`.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    architecture : hashable
+        Where the walk begins.
+    seen : set
+    rng : numpy.random.Generator
+    """
+
+    def step():
+        nonlocal architecture
+        architecture = space.mutate(architecture, rng)
+        return architecture
+
+    return unseen(step, seen)

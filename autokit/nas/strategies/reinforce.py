@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from autokit.nas.strategies.draws import Draws
-from autokit.nas.strategies.proposals import unseen
+from autokit.nas.strategies.proposals import unseen_near
 from autokit.nas.strategies.ranks import normal_scores
 
-REPEATS = 10
+REPEATS = 5
 
 
 class Reinforce:
@@ -40,7 +40,7 @@ class Reinforce:
     equation without number before 3.3: REINFORCE with an exponential moving average as baseline;
     there the reward is the cubed accuracy. Williams, "Simple Statistical Gradient-Following
     Algorithms for Connectionist Reinforcement Learning", 1992. We depart from them where a sample
-    was proposed before: it is drawn again up to 10 times, then mutated.
+    was proposed before: it is drawn again up to five times, then mutated.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Reinforce:
                 self._seen.add(architecture)
                 self._waiting[architecture] = draws
                 return architecture
-        return unseen(lambda: self.space.mutate(architecture, self.rng), self._seen)
+        return unseen_near(self.space, architecture, self._seen, self.rng)
 
     def _sample(self):
         state = None

@@ -6,7 +6,7 @@ import contextlib
 import warnings
 
 from autokit.nas.strategies.draws import Draws, find_draws
-from autokit.nas.strategies.proposals import unseen
+from autokit.nas.strategies.proposals import unseen_near
 
 REPEATS = 3
 INFEASIBLE = -1e12
@@ -88,7 +88,7 @@ class TPE:
                     self._seen.add(architecture)
                     return architecture
                 self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return unseen(lambda: self.space.mutate(architecture, self.rng), self._seen)
+        return unseen_near(self.space, architecture, self._seen, self.rng)
 
     def _sample(self, optuna):
         trial = self._study.ask()
