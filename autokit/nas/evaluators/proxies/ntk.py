@@ -16,9 +16,9 @@ def ntk(model: keras.Model, batch: Batch, loss: keras.losses.Loss, *, n_rows: in
     outputs of a row, theta all trainable weights, on the first `n_rows` rows of the batch. Minus
     infinity for a singular kernel.
 
-    Measured: a Spearman correlation of .533 (bootstrapped .438 to .619) with the accuracy after
-    200 epochs over 300 cells of NAS-Bench-201 asked about 16x16 MNIST digits, below the number
-    of weights (.760); ``benchmarks/zero_cost.py``.
+    Measured: a Spearman correlation of .531 (bootstrapped .449 to .602) with the accuracy after
+    200 epochs over 408 cells of NAS-Bench-201 asked about 16x16 MNIST digits, below the number
+    of weights (.753); ``benchmarks/zero_cost.py``.
 
     References
     ----------

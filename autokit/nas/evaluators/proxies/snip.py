@@ -12,9 +12,9 @@ def snip(model: keras.Model, batch: Batch, loss: keras.losses.Loss) -> float:
 
     ``sum_i |theta_i dL / dtheta_i|``, the derivative of the loss in a factor at the weight.
 
-    Measured: a Spearman correlation of .586 (bootstrapped .482 to .664) with the accuracy after
-    200 epochs over 300 cells of NAS-Bench-201 asked about 16x16 MNIST digits, below the number
-    of weights (.760); ``benchmarks/zero_cost.py``.
+    Measured: a Spearman correlation of .590 (bootstrapped .512 to .659) with the accuracy after
+    200 epochs over 408 cells of NAS-Bench-201 asked about 16x16 MNIST digits, below the number
+    of weights (.753); ``benchmarks/zero_cost.py``.
 
     References
     ----------

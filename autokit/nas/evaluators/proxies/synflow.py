@@ -23,9 +23,9 @@ def synflow(model: keras.Model, batch: Batch, loss: keras.losses.Loss) -> float:
     float32: the pass runs in float64, and what is differentiated is log R. Minus infinity
     if nothing passes.
 
-    Measured: a Spearman correlation of .765 (bootstrapped .707 to .808) with the accuracy after
-    200 epochs over 300 cells of NAS-Bench-201 asked about 16x16 MNIST digits, not clearly
-    different from the number of weights (.760), which it beats in 56 % of the bootstraps;
+    Measured: a Spearman correlation of .741 (bootstrapped .687 to .785) with the accuracy after
+    200 epochs over 408 cells of NAS-Bench-201 asked about 16x16 MNIST digits, not clearly
+    different from the number of weights (.753), which it beats in 33 % of the bootstraps;
     ``benchmarks/zero_cost.py``.
 
     References
