@@ -112,7 +112,9 @@ class Draws:
 
 
 def replay(space, choices: Sequence[int], rng: np.random.Generator) -> tuple[Any, Draws]:
-    """The architecture that a space makes of given choices; the first option where they end.
+    """The architecture that a space makes of given choices.
+
+    Where they end, the options take turns: a space that rejects a sample must not get it forever.
 
     Returns
     -------
@@ -122,7 +124,7 @@ def replay(space, choices: Sequence[int], rng: np.random.Generator) -> tuple[Any
 
     def decide(options):
         place = len(options) - 1
-        return min(choices[place], options[-1] - 1) if place < len(choices) else 0
+        return min(choices[place], options[-1] - 1) if place < len(choices) else place % options[-1]
 
     draws = Draws(decide, rng)
     return space.sample(draws), draws
@@ -131,7 +133,7 @@ def replay(space, choices: Sequence[int], rng: np.random.Generator) -> tuple[Any
 def find_draws(space, architecture, rng: np.random.Generator) -> Draws | None:
     """The draws by which a space would sample an architecture, for what others proposed.
 
-    Decision after decision, kept are the beginnings that, completed by first options, make the
+    Decision after decision, kept are the beginnings that, completed by `replay`, make the
     architectures whose codes are nearest to the wanted one. Those whose decisions have different
     numbers of options do not compete: a wrong length can look good for long.
 
