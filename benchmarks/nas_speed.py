@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 EPOCHS, BATCH_SIZE, RATE = 15, 64, 3e-3
+PEER, OURS = "keras-tuner RandomSearch", "autokit, all epochs"
 
 
 class Listed:
@@ -73,45 +74,45 @@ def keras_tuners(space, architectures, data, seed):
         return max(t.score for t in trials)
 
 
+def searches(space, architectures, data, seed) -> dict:
+    """From a method to a function that searches and returns the best validation score."""
+    from autokit.nas import FullTraining, SuccessiveHalving
+
+    def with_schedule(schedule):
+        return lambda: ours(space, architectures, data, schedule, seed)
+
+    return {
+        PEER: lambda: keras_tuners(space, architectures, data, seed),
+        OURS: with_schedule(FullTraining(EPOCHS)),
+        "autokit, with rungs": with_schedule(SuccessiveHalving(EPOCHS)),
+    }
+
+
 def main():
     options = record.arguments(__doc__, seeds=2, trials=20)
-    from autokit.nas import CNNSpace, FullTraining, MLPSpace, SuccessiveHalving
+    from autokit.nas import CNNSpace, MLPSpace
 
     digits = load_digits()
     lines = []
     spaces = {"perceptrons": (MLPSpace(), digits.data), "CNNs": (CNNSpace(), digits.images)}
     for seed in range(options.seeds):
-        for name, (space, X) in spaces.items():
+        for name, (space, rows) in spaces.items():
             rng = np.random.default_rng(seed)
-            architectures = [space.sample(rng) for _ in range(options.trials)]
-            architectures = list(dict.fromkeys(architectures))
-            X = X.astype("float32") / 16
-            a, b, c, d = train_test_split(
-                X, digits.target.astype("int32"), stratify=digits.target, random_state=0
-            )
-            data = (a, c), (b, d)
-            halving = SuccessiveHalving(EPOCHS)
-            methods = {
-                "keras-tuner RandomSearch": lambda: keras_tuners(space, architectures, data, seed),
-                "autokit, all epochs": lambda: ours(
-                    space, architectures, data, FullTraining(EPOCHS), seed
-                ),
-                "autokit, with rungs": lambda: ours(space, architectures, data, halving, seed),
-            }
-            for method, search in methods.items():
+            drawn = [space.sample(rng) for _ in range(options.trials)]
+            architectures = list(dict.fromkeys(drawn))
+            X, y = rows.astype("float32") / 16, digits.target.astype("int32")
+            a, b, c, d = train_test_split(X, y, stratify=y, random_state=0)
+            for method, search in searches(space, architectures, ((a, c), (b, d)), seed).items():
                 with record.measured() as cost:
                     best = search()
                 value = 60 * len(architectures) / cost["seconds"]
-                data_name = f"digits, {name}"
-                lines.append(
-                    record.write("nas_speed", method, data_name, seed, value, best=best, **cost)
-                )
-                print(record.table(lines[-1:], {"value": 1, "best": 4}).splitlines()[-1])
+                data = f"digits, {name}"
+                line = record.write("nas_speed", method, data, seed, value, best=best, **cost)
+                lines.append(line)
+                print(record.table([line], {"value": 1, "best": 4}).splitlines()[-1], flush=True)
     print(record.table(lines, {"value": 1, "cpu_seconds": 1, "best": 4}))
     for name in spaces:
-        of = record.ratio(
-            lines, "value", "autokit, all epochs", "keras-tuner RandomSearch", f"digits, {name}"
-        )
+        of = record.ratio(lines, "value", OURS, PEER, f"digits, {name}")
         print(f"digits, {name}: {of:.1f}x the trials a minute, the same epochs")
 
 

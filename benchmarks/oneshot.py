@@ -28,7 +28,7 @@ from sklearn.model_selection import train_test_split
 N_RANDOM = 10
 SEARCHES = {
     "DARTS": ("darts", {}),
-    "DARTS, no guard": ("darts", {"auxiliary_skip": False, "most_weightless": 1.0}),
+    "DARTS, no guard": ("darts", {"auxiliary_skip": False, "selection": "share"}),
     "DARTS, second order": ("darts", {"order": 2}),
     "ENAS": ("enas", {}),
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from autokit._backend import keras, tf
 from autokit.nas.oneshot.supernet import Supernet, values
@@ -35,11 +37,11 @@ class BilevelSettings:
         differences.
     auxiliary_skip : bool, default=True
         See `mixture_of`.
-    most_weightless : float in [0, 1], default=1/3
-        Share of the edges of what is found that operations without weights (skip, pooling,
-        "none") may take at most, see `Supernet.discretise_within`; 1 is no limit. Once the
-        weights fit half 1 too well, the other half prefers what cannot overfit, whatever it is
-        worth when trained alone.
+    selection : {"importance", "share"}, default="importance"
+        What an edge keeps: the operation without which the loss grows most (`importances`), or
+        the one of the largest share, as in the paper. Once the weights fit half 1 too well, the
+        shares favour what cannot overfit, skips and pooling, whatever it is worth when trained
+        alone.
     """
 
     learning_rate: float = 0.025
@@ -51,7 +53,7 @@ class BilevelSettings:
     order: int = 1
     exact: bool = False
     auxiliary_skip: bool = True
-    most_weightless: float = 1 / 3
+    selection: Literal["importance", "share"] = "importance"
 
 
 def mixture_of(alphas, skip: int | None, strength):
@@ -171,6 +173,34 @@ class Bilevel:
         self.rule = adam(settings.architecture_rate, beta_1=0.5, beta_2=0.999)
         self.moments = tf.nest.map_structure(tf.Variable, self.rule.init([self.alphas]))
         self.steps = tf.function(self._steps, autograph=False)
+        self._losses = tf.function(self._losses_of, autograph=False, reduce_retracing=True)
+
+    def losses(self, rows: tuple, mixtures) -> np.ndarray:
+        """The supernet's loss on some rows with each of several mixtures.
+
+        Parameters
+        ----------
+        rows : tuple of tf.Tensor
+            Inputs, targets and weights if given.
+        mixtures : array of shape (n, n_edges, n_operations)
+
+        Returns
+        -------
+        np.ndarray of shape (n,)
+        """
+        return self._losses(rows, tf.constant(mixtures, tf.float32)).numpy()
+
+    def _losses_of(self, rows, mixtures):
+        model, batch = self.supernet.model, TensorBatch(*rows)
+        params, buffers = (
+            values(v) for v in (model.trainable_variables, model.non_trainable_variables)
+        )
+
+        def loss_of(mixture):
+            outputs, _ = model.stateless_call(params, buffers, [batch.x, mixture], training=True)
+            return self.loss(batch.y, outputs, sample_weight=batch.weight)
+
+        return tf.map_fn(loss_of, mixtures, fn_output_signature=tf.float32, parallel_iterations=1)
 
     def objective(self, strength):
         """``(params, alphas, batch) -> loss`` of the supernet, by batch statistics throughout."""

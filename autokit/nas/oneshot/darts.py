@@ -12,6 +12,7 @@ from autokit.nas.oneshot.bilevel import Bilevel, BilevelSettings
 from autokit.nas.oneshot.epochs import EpochClock, rate_at, row_order, shuffled_tensors
 from autokit.nas.oneshot.history import SupernetHistory
 from autokit.nas.oneshot.retraining import retrained
+from autokit.nas.oneshot.selection import importances
 from autokit.nas.oneshot.supernet import make_supernet
 from autokit.training import split
 from autokit.training.objectives import make_loss
@@ -41,12 +42,12 @@ def darts(
         for each step:
             a = a - adam(dL_half2(w, softmax(a)) / da)     # order 2: w after one step more
             w = w - sgd(dL_half1(w, softmax(a)) / dw)
-        architecture = discretise(softmax(a))
+        architecture = discretise(importances)             # or of softmax(a)
 
     The halves are of the training rows. Two guards keep what is found from being all skip
-    connections and pooling: an auxiliary skip connection (`mixture_of`), and a limit on the edges
-    without weights (`Supernet.discretise_within`). The paper's DARTS has neither:
-    ``auxiliary_skip=False, most_weightless=1.0``.
+    connections and pooling: an auxiliary skip connection (`mixture_of`), and a choice by what the
+    supernet loses without an operation (`importances`). The paper's DARTS has neither:
+    ``auxiliary_skip=False, selection="share"``.
 
     Parameters
     ----------
@@ -121,5 +122,7 @@ def darts(
             architecture_loss=losses[1],
             seconds=time.monotonic() - started,
         )
-    found = supernet.discretise_within(history.mixtures[-1], settings.most_weightless)
+    by_share = settings.selection == "share"
+    strengths = history.mixtures[-1] if by_share else importances(program, validation, rng)
+    found = supernet.discretise(strengths)
     return retrained(found, space, task, trainer, clock, seed, progress, history)

@@ -139,62 +139,6 @@ class Supernet:
         found = np.bincount(self.choices(architecture), minlength=self.n_operations)
         return {name: int(n) for name, n in zip(self.operations, found, strict=False)}
 
-    @cached_property
-    def weightless(self) -> np.ndarray:
-        """Which operations are without weights where the sides stay: "none", skip, pooling.
-
-        Returns
-        -------
-        np.ndarray of bool of shape (n_operations + 1,)
-            The last is an edge that is left out, which counts as nothing.
-        """
-        found = np.ones(self.n_operations + 1, bool)
-        found[-1] = False
-        mixed = [layer for layer in self.model.layers if isinstance(layer, MixedOperation)]
-        for place in range(self.n_operations):
-            parts = [layer.operations[place] for layer in mixed]
-            found[place] = any(part is None or not part.trainable_variables for part in parts)
-        return found
-
-    def weightless_share(self, architecture: Any) -> float:
-        """Operations without weights as a share of the edges that are kept."""
-        chosen = self.choices(architecture)
-        kept = chosen[chosen != self.n_operations]
-        return float(self.weightless[kept].mean()) if len(kept) else 0.0
-
-    def discretise_within(self, mixture: np.ndarray, most_weightless: float) -> Any:
-        """The architecture of a mixture, with a limited share of operations without weights.
-
-        ::
-
-            while weightless_share(architecture) > most_weightless:
-                of its edges without weights, the weakest loses its operations without weights
-                architecture = discretise(mixture)
-
-        Parameters
-        ----------
-        mixture : np.ndarray of shape (n_edges, n_operations)
-        most_weightless : float in [0, 1]
-
-        References
-        ----------
-        Chen et al., "Progressive Differentiable Architecture Search" (P-DARTS), ICCV 2019,
-        section 3.3: there, skip connections are limited to two.
-        """
-        free = self.weightless[:-1]
-        mixture, found = np.array(mixture, float), self.discretise(mixture)
-        if free.all():
-            return found
-        for _ in range(self.n_edges):
-            if self.weightless_share(found) <= most_weightless:
-                break
-            chosen = self.choices(found)
-            edges = np.flatnonzero(self.weightless[chosen])
-            weakest = edges[np.argmin(mixture[edges, chosen[edges]])]
-            mixture[np.ix_([weakest], free)] = -np.inf
-            found = self.discretise(mixture)
-        return found
-
     def skip_share(self, architecture: Any) -> float:
         """Skip connections as a share of the edges that carry anything."""
         chosen = self.choices(architecture)

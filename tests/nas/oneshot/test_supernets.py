@@ -99,14 +99,6 @@ def test_counts_and_skip_share():
     assert net.skip_share(NB201Architecture(("none",) * 6)) == 0.0
 
 
-def test_weightless_operations_are_told_by_their_weights():
-    nb201, cell = (SPACES[name].supernet((8, 8), 3, "softmax") for name in ("nb201", "cell"))
-    expected = [True, True, False, True, False]  # the last is an edge left out
-    assert list(nb201.weightless) == list(cell.weightless) == expected
-    assert nb201.weightless_share(CHILDREN["nb201"]) == pytest.approx(4 / 6)
-    assert cell.weightless_share(CHILDREN["cell"]) == pytest.approx(5 / 8)
-
-
 class TestDiscretise:
     def test_nb201_takes_the_strongest_of_each_edge(self):
         net = SPACES["nb201"].supernet((8, 8), 3, "softmax")
@@ -135,25 +127,3 @@ class TestDiscretise:
             ((0, "max_pool_3x3"), (1, "skip_connect")),
             ((0, "skip_connect"), (2, "max_pool_3x3")),
         )
-
-    def test_limits_what_has_no_weights_from_the_weakest_on(self):
-        net = SPACES["nb201"].supernet((8, 8), 3, "softmax")
-        mixture = np.tile([0.1, 0.5, 0.3, 0.1], (6, 1))  # the skip is strongest everywhere
-        mixture[:, 1] += np.linspace(0, 0.1, 6)
-        skip, conv = "skip_connect", "conv_3x3"
-        for most, n_convs in [(1.0, 0), (0.5, 3), (1 / 3, 4), (0.0, 6)]:
-            expected = (conv,) * n_convs + (skip,) * (6 - n_convs)
-            assert net.discretise_within(mixture, most) == NB201Architecture(expected)
-
-    def test_limits_a_cell_too(self):
-        net = SPACES["cell"].supernet((8, 8), 3, "softmax")
-        mixture = np.random.default_rng(0).dirichlet(np.ones(4), size=10)
-        mixture[:, 1] += 1.0
-        assert net.weightless_share(net.discretise_within(mixture, 1.0)) == 1.0
-        assert net.weightless_share(net.discretise_within(mixture, 1 / 3)) <= 1 / 3
-
-    def test_limits_nothing_where_nothing_has_weights(self):
-        space = NB201Space(ops=("none", "skip_connect"), n_cells=1, width=4)
-        net = space.supernet((8, 8), 3, "softmax")
-        mixture = np.tile([0.1, 0.9], (6, 1))
-        assert net.discretise_within(mixture, 0.0) == NB201Architecture(("skip_connect",) * 6)
