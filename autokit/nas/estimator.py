@@ -20,7 +20,7 @@ from autokit.nas.parameters import PARAMETERS_DOC, NASParameters
 from autokit.nas.result import SearchResult
 from autokit.nas.schedule import SCHEDULES
 from autokit.nas.search import derived_seed
-from autokit.nas.spaces import SPACES
+from autokit.nas.spaces import SPACES, NB201Space
 from autokit.nas.storage import SearchStorage
 from autokit.nas.warmup import WarmUp
 from autokit.training import Batch, split
@@ -134,8 +134,9 @@ class _Searching(NASParameters):
         if isinstance(space, str):
             if space == "auto":
                 is_image = self.encoder_.kind_ == "image" and min(shape[:2]) >= 8
-                of_images = "cell" if is_one_shot(self._method()) else "cnn"
-                space = of_images if is_image else "mlp"
+                space = "cnn" if is_image else "mlp"
+                if is_image and is_one_shot(self._method()):
+                    return NB201Space(n_cells=1)
             space = SPACES[space]()
         check = getattr(space, "check_input", None)
         if check is not None:

@@ -29,7 +29,6 @@ STRATEGY_STREAM, REFIT_STREAM, WORKER_STREAM = 0, 2, 3
 REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
 WORTHWHILE_SHARE = 0.5  # of the epochs, below which a refit would lose more than it gains
 RECENT_TRIALS = 12  # so many programs are surely still compiled, see `training.programs`
-ONE_SHOT_REFIT_SHARE = 0.25  # of the time; the training from scratch has had about as much
 UNTRAINED_REFIT_SHARE = 0.5
 TINY_BUDGET_S = 5.0  # tracing a network of usual size takes some three seconds
 
@@ -130,14 +129,12 @@ class SearchJob:
         )
 
     def _one_shot(self, progress) -> SearchResult:
-        left = None if self.deadline is None else self.deadline - time.monotonic()
-        reserved = 0.0 if left is None or not self.refit else ONE_SHOT_REFIT_SHARE * left
         return self.method(
             self.space,
             self.trainer.task,
             epochs=self.schedule.epochs,
             seed=self.seed,
-            deadline=None if left is None else self.deadline - reserved,
+            deadline=self.deadline,  # what it trains from scratch stays, if no time is left
             progress=progress,
             trainer=self.trainer,
         )

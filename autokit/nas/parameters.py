@@ -149,8 +149,9 @@ PARAMETERS_DOC = """
     Parameters
     ----------
     space : {"auto", "cell", "cnn", "mlp", "nb201"} or SearchSpace, default="auto"
-        Where to look. "auto" is "cnn" for images from 8x8 up ("cell" for a one-shot strategy)
-        and "mlp" for anything else.
+        Where to look. "auto" is "cnn" for images from 8x8 up and "mlp" for anything else; for a
+        one-shot strategy on images, ``NB201Space(n_cells=1)``, whose supernet is traced in
+        seconds (that of "cell" takes minutes: give it the time).
     strategy : str or callable, default="auto"
         What to try next. Trials: "bayesian", "evolution", "local_search", "nsga2", "random",
         "reinforce", "tpe"; "auto" is "bayesian". A

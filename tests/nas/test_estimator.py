@@ -260,7 +260,7 @@ def test_other_data_or_parameters_are_told_apart(iris, tmp_path):
     cases = [
         ({"epochs": 4}, X, "epochs was 3, is 4;"),
         ({"random_state": 5}, X, "random_state was"),
-        ({"strategy": "random"}, X, "strategy was 'local_search', is 'random';"),
+        ({"strategy": "random"}, X, "strategy was 'auto', is 'random';"),
         ({"space": "mlp"}, X, "space was"),
         ({}, X[:, :3], "X differs;"),
         ({}, X[::-1], "X differs;"),

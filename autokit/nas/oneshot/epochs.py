@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 CALL_S = 0.5  # seconds of one compiled call under a deadline
 RESERVED_SHARE = 0.5  # of the time, at most, is kept for the training of what was found
+TRACING_SHARE = 0.5  # of the supernet's first epoch, which traces it: so do the choice, one path
 
 
 def shuffled_tensors(data: Batch, seed: int) -> tuple:
@@ -56,6 +57,7 @@ class EpochClock:
         self.deadline, self.epochs, self.retrain_epochs = deadline, epochs, retrain_epochs
         self.pace = 1  # steps of one call under a deadline
         self.fastest = math.inf  # seconds of an epoch, the first one's tracing left out
+        self.first = 0.0  # seconds of the first
         self.is_late = False
 
     def each(self) -> Iterator[int]:
@@ -64,9 +66,17 @@ class EpochClock:
             before = time.monotonic()
             yield epoch
             seconds = time.monotonic() - before
-            self.fastest = min(self.fastest, seconds)
+            self.fastest, self.first = min(self.fastest, seconds), self.first or seconds
             if self.is_late or self._left() < 0:
                 self.is_late = epoch + 1 < self.epochs or self.is_late
+                if epoch + 1 < 0.5 * self.epochs:
+                    logger.warning(
+                        "the time budget ended the supernet after %d of %d epochs, %.0f s of them "
+                        "its tracing; give it more time, or a smaller space",
+                        epoch + 1,
+                        self.epochs,
+                        self.first - self.fastest if epoch else self.first,
+                    )
                 return
 
     def _left(self) -> float:
@@ -75,7 +85,8 @@ class EpochClock:
             return math.inf
         whole = self.deadline - self.started
         # one path costs less than the supernet, on twice the rows of an epoch
-        needed = self.retrain_epochs * (self.fastest if math.isfinite(self.fastest) else 0.0)
+        needed = TRACING_SHARE * self.first
+        needed += self.retrain_epochs * (self.fastest if math.isfinite(self.fastest) else 0.0)
         reserve = min(RESERVED_SHARE * whole, max(needed, 0.25 * whole))
         return self.deadline - time.monotonic() - reserve
 
