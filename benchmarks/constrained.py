@@ -26,7 +26,7 @@ def main():
         return
     from autokit.nas import FeasibleSpace, FullTraining, HardwareConstraints, NB201Space
     from autokit.nas.hardware import Certificate, Costs, GaussianProcessPredictor, Infeasible
-    from autokit.nas.hardware.certify import first_certified
+    from autokit.nas.hardware.certificates import first_certified
     from autokit.nas.search import run
     from autokit.nas.strategies import STRATEGIES
 

@@ -15,7 +15,7 @@ import numpy as np
 from autokit.nas import search
 from autokit.nas.evaluators import TrainEvaluator
 from autokit.nas.evaluators.train import TrainedModel
-from autokit.nas.hardware.certify import certify, first_certified, nothing_feasible
+from autokit.nas.hardware.certificates import certify, first_certified, nothing_feasible
 from autokit.nas.progress import SearchProgress
 from autokit.nas.protocols import Budget, Evaluation
 from autokit.nas.result import SearchResult, best_of

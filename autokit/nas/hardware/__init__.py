@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
-    "Certificate": "certify",
+    "Certificate": "certificates",
     "Costs": "constraints",
     "FeasibleSpace": "feasible",
     "GaussianProcessPredictor": "predictors",
@@ -18,7 +18,7 @@ _PUBLIC = {
     "Infeasible": "constraints",
     "LatencyPredictor": "predictors",
     "LookupTablePredictor": "predictors",
-    "certify": "certify",
+    "certify": "certificates",
     "check_feasible": "feasible",
     "count_flops": "costs",
     "count_macs": "costs",

@@ -3,7 +3,7 @@ import pytest
 
 from autokit.nas import MLPSpace
 from autokit.nas.hardware import HardwareConstraints, Infeasible, LookupTablePredictor, certify
-from autokit.nas.hardware.certify import Certificate, first_certified, nothing_feasible
+from autokit.nas.hardware.certificates import Certificate, first_certified, nothing_feasible
 from autokit.nas.hardware.constraints import Costs
 from autokit.nas.protocols import Evaluation
 
