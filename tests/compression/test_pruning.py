@@ -18,6 +18,7 @@ from autokit import KerasClassifier
 from autokit._backend import keras, tf
 from autokit.compression import CompressionWarning, Prune, cluster, prune, tfmot
 from autokit.compression import pruning as pruning_module
+from autokit.training import seeded
 
 L = keras.layers
 rng = np.random.default_rng(0)
@@ -205,9 +206,9 @@ def digits():
 
 @pytest.fixture(scope="module")
 def dense(digits):
-    return KerasClassifier(
-        autokit.layers.mlp((64,), 10, widths=(32,)), epochs=8, learning_rate=0.01, random_state=0
-    ).fit(*digits)
+    with seeded(0):  # a model that is given as it is keeps the weights it has
+        model = autokit.layers.mlp((64,), 10, widths=(32,))
+    return KerasClassifier(model, epochs=8, learning_rate=0.01, random_state=0).fit(*digits)
 
 
 def kernel_of(estimator):
