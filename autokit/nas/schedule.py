@@ -80,7 +80,7 @@ class SuccessiveHalving:
 
 
 @dataclass(frozen=True)
-class Hyperband:
+class Hyperband(SuccessiveHalving):
     """Successive halving in brackets, from many trials on low rungs to few that all finish.
 
     ::
@@ -95,12 +95,8 @@ class Hyperband:
 
     Parameters
     ----------
-    epochs : int
-        Of a full evaluation.
-    eta : int, default=3
-        Of so many trials one is promoted.
-    min_epochs : int, default=2
-        Of the lowest rung.
+    epochs, eta, min_epochs
+        See `SuccessiveHalving`.
 
     References
     ----------
@@ -114,15 +110,6 @@ class Hyperband:
     >>> [Hyperband(18).bracket(number) for number in range(18)]
     [2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 2]
     """
-
-    epochs: int
-    eta: int = 3
-    min_epochs: int = 2
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        """Numbers of epochs after which a trial of the first bracket is judged, lowest first."""
-        return _rungs(self.epochs, self.eta, self.min_epochs)
 
     def bracket(self, number: int) -> int:
         """On how many rungs a trial is judged, by its number."""

@@ -9,12 +9,11 @@ import numpy as np
 
 from autokit._backend import tf
 from autokit.nas.oneshot.bilevel import Bilevel, BilevelSettings
-from autokit.nas.oneshot.epochs import EpochClock, rate_at, row_order, shuffled_tensors
+from autokit.nas.oneshot.epochs import EpochClock, rate_at, row_order, shuffled_halves
 from autokit.nas.oneshot.history import SupernetHistory
 from autokit.nas.oneshot.retraining import retrained
 from autokit.nas.oneshot.selection import importances
 from autokit.nas.oneshot.supernet import make_supernet
-from autokit.training import split
 from autokit.training.objectives import make_loss
 
 if TYPE_CHECKING:
@@ -95,8 +94,7 @@ def darts(
     alphas = 1e-3 * rng.normal(size=(supernet.n_edges, supernet.n_operations))
     program = Bilevel(supernet, make_loss(task.loss), alphas, settings)
     clock = EpochClock(deadline, epochs, retrain_epochs)
-    halves = split(task.train, 0.5, seed, stratify=task.output_activation == "softmax")
-    training, validation = (shuffled_tensors(half, seed) for half in halves)
+    training, validation = shuffled_halves(task, seed)
     n_rows = int(training[0].shape[0])
     n_steps = max(1, n_rows // batch_size)
     history = SupernetHistory(supernet.operations, supernet.edge_names)

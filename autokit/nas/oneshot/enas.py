@@ -10,12 +10,12 @@ import numpy as np
 
 from autokit._backend import tf
 from autokit.nas.oneshot.controller import Controller
-from autokit.nas.oneshot.epochs import EpochClock, rate_at, row_order, shuffled_tensors
+from autokit.nas.oneshot.epochs import EpochClock, rate_at, row_order, shuffled_halves
 from autokit.nas.oneshot.history import SupernetHistory
 from autokit.nas.oneshot.retraining import retrained
 from autokit.nas.oneshot.single_path import SharedWeightsTraining, WeightSettings
 from autokit.nas.oneshot.supernet import make_supernet
-from autokit.training import TensorBatch, adam, split
+from autokit.training import TensorBatch, adam
 from autokit.training.objectives import make_loss, n_correct
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ def enas(
     policy = ControllerTraining(shared, settings, seed)
     rng = np.random.default_rng(seed)
     clock = EpochClock(deadline, epochs, retrain_epochs)
-    halves = split(task.train, 0.5, seed, stratify=task.output_activation == "softmax")
-    training, validation = (shuffled_tensors(half, seed) for half in halves)
+    training, validation = shuffled_halves(task, seed)
     n_rows, n_judges = (int(part[0].shape[0]) for part in (training, validation))
     n_steps = supernet.n_operations * max(1, n_rows // batch_size)
     size = tf.constant(batch_size)

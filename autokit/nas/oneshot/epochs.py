@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from autokit._backend import tf
-from autokit.training import Batch, TrainingDiverged, cosine
+from autokit.training import Batch, TrainingDiverged, cosine, split
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,12 @@ def shuffled_tensors(data: Batch, seed: int) -> tuple:
     order = np.random.default_rng(seed).permutation(len(data))
     parts = (data.x, data.y, data.weight)
     return tuple(tf.constant(part[order]) for part in parts if part is not None)
+
+
+def shuffled_halves(task, seed: int) -> tuple:
+    """The training rows of a task as two halves on the device: of the weights, of the choice."""
+    halves = split(task.train, 0.5, seed, stratify=task.output_activation == "softmax")
+    return tuple(shuffled_tensors(half, seed) for half in halves)
 
 
 def row_order(n_rows: int, n_wanted: int, rng: np.random.Generator) -> tf.Tensor:
