@@ -11,6 +11,8 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "ContinualModel": "continual",
+    "ContinualRegressor": "continual",
     "ExportError": "deploy",
     "ExportReport": "deploy",
     "KerasClassifier": "estimators",
@@ -36,7 +38,16 @@ _PUBLIC = {
     "quantize_aware": "compression",
     "save": "persistence",
 }
-_SUBPACKAGES = ("compression", "deploy", "layers", "nas", "preprocessing", "report", "training")
+_SUBPACKAGES = (
+    "compression",
+    "continual",
+    "deploy",
+    "layers",
+    "nas",
+    "preprocessing",
+    "report",
+    "training",
+)
 
 __all__ = ["__version__", *_PUBLIC]
 

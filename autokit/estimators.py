@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from numbers import Integral, Real
 from typing import Self
 
@@ -18,11 +19,80 @@ from autokit.training.progress import EpochProgress
 DEFAULT_PATIENCE = 10
 DEFAULT_VALIDATION_FRACTION = 0.1
 
-_OPTIMIZERS = {
+OPTIMIZERS = {
     name.lower()
     for name, value in vars(keras.optimizers).items()
     if isinstance(value, type) and name not in ("Optimizer", "LossScaleOptimizer")
 }
+
+
+def build_model(
+    model,
+    kind: str,
+    shape: tuple,
+    n_outputs: int,
+    activation: str,
+    seed: int,
+    *,
+    accepts=operator.eq,
+) -> keras.Model:
+    """The network that the parameter `model` stands for, ready to train.
+
+    Parameters
+    ----------
+    model : keras.Model, callable or None
+        See `KerasClassifier`.
+    kind, shape : str, tuple of int
+        Of encoded rows, as their encoder says.
+    n_outputs : int
+    activation : str
+        At the end of the network if `model` is None.
+    seed : int
+        Of the weights.
+    accepts : callable, default=operator.eq
+        ``(width, n_outputs) -> bool``: whether a network of so many outputs will do.
+
+    Returns
+    -------
+    keras.Model
+        Built; a copy if a model was given.
+
+    Raises
+    ------
+    ValueError
+        The model takes other rows or gives other outputs.
+    """
+    with seeded(seed):
+        if model is None:
+            network = default_model(kind, shape, n_outputs, activation)
+        elif isinstance(model, keras.Model):
+            if not model.built:
+                model.build((None, *shape))
+            network = copied(model)
+        else:
+            network = model(shape, n_outputs)
+            if not isinstance(network, keras.Model):
+                raise ValueError(
+                    f"The 'model' parameter must build a keras.Model from (input_shape, "
+                    f"n_outputs); it returned a {type(network).__name__}."
+                )
+        if not network.built:
+            network.build((None, *shape))
+    wanted = tuple(getattr(network, "input_shape", None) or (None, *shape))[1:]
+    if len(wanted) != len(shape) or any(
+        w not in (None, s) for w, s in zip(wanted, shape, strict=True)
+    ):
+        raise ValueError(
+            f"The 'model' parameter takes rows of shape {wanted}, but X has rows of shape "
+            f"{tuple(shape)}; reshape X or change the model's Input."
+        )
+    width = network.output_shape[-1]
+    if not accepts(width, n_outputs):
+        raise ValueError(
+            f"The 'model' parameter ends in {width} outputs, but y needs {n_outputs}; change "
+            "its last layer, or pass a function of (input_shape, n_outputs)."
+        )
+    return network
 
 
 class _KerasParameters:
@@ -32,7 +102,7 @@ class _KerasParameters:
         "model": [None, callable, keras.Model],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "optimizer": [StrOptions(_OPTIMIZERS), keras.optimizers.Optimizer],
+        "optimizer": [StrOptions(OPTIMIZERS), keras.optimizers.Optimizer],
         "learning_rate": [
             None,
             Interval(Real, 0, None, closed="neither"),
@@ -84,46 +154,19 @@ class _KerasParameters:
         return self
 
     def _build(self, data: Batch, seed: int) -> keras.Model:
-        n_outputs = self._n_outputs(data)
-        shape = self.encoder_.encoded_shape_
-        with seeded(seed):
-            if self.model is None:
-                kind = self.encoder_.kind_
-                model = default_model(kind, shape, n_outputs, self._default_activation)
-            elif isinstance(self.model, keras.Model):
-                if not self.model.built:
-                    self.model.build((None, *shape))
-                model = copied(self.model)
-            else:
-                model = self.model(shape, n_outputs)
-                if not isinstance(model, keras.Model):
-                    raise ValueError(
-                        f"The 'model' parameter must build a keras.Model from (input_shape, "
-                        f"n_outputs); it returned a {type(model).__name__}."
-                    )
-            if not model.built:
-                model.build((None, *shape))
-        self._check_shapes(model, shape, n_outputs)
-        return model
-
-    def _check_shapes(self, model, shape, n_outputs) -> None:
-        wanted = tuple(getattr(model, "input_shape", None) or (None, *shape))[1:]
-        if len(wanted) != len(shape) or any(
-            w not in (None, s) for w, s in zip(wanted, shape, strict=True)
-        ):
-            raise ValueError(
-                f"The 'model' parameter takes rows of shape {wanted}, but X has rows of shape "
-                f"{tuple(shape)}; reshape X or change the model's Input."
-            )
-        width = model.output_shape[-1]
-        if width != n_outputs and not self._accepts_width(width, n_outputs):
-            raise ValueError(
-                f"The 'model' parameter ends in {width} outputs, but y needs {n_outputs}; change "
-                "its last layer, or pass a function of (input_shape, n_outputs)."
-            )
+        shape, n_outputs = self.encoder_.encoded_shape_, self._n_outputs(data)
+        return build_model(
+            self.model,
+            self.encoder_.kind_,
+            shape,
+            n_outputs,
+            self._default_activation,
+            seed,
+            accepts=self._accepts_width,
+        )
 
     def _accepts_width(self, width, n_outputs) -> bool:
-        return False
+        return width == n_outputs
 
     def _config(self, epochs: int) -> FitConfig:
         patience = DEFAULT_PATIENCE if self.early_stopping is True else self.early_stopping
@@ -300,7 +343,7 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
         return len(self.classes_)
 
     def _accepts_width(self, width, n_outputs):
-        return width == 1 and n_outputs == 2
+        return width == n_outputs or (width == 1 and n_outputs == 2)
 
     def _build(self, data, seed):
         model = super()._build(data, seed)

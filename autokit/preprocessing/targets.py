@@ -30,7 +30,7 @@ class ClassLabels:
     ['no', 'yes']
     """
 
-    def fit(self, y: Any, owner: str = "ClassLabels") -> ClassLabels:
+    def fit(self, y: Any, owner: str = "ClassLabels", n_least: int = 2) -> ClassLabels:
         """Learn the labels.
 
         Parameters
@@ -39,6 +39,8 @@ class ClassLabels:
             Integers, booleans or texts.
         owner : str, default="ClassLabels"
             The estimator's name, for messages.
+        n_least : int, default=2
+            Classes that there must be: 1 where others may come later.
 
         Returns
         -------
@@ -49,14 +51,14 @@ class ClassLabels:
         ------
         ValueError
             If y is None, not one-dimensional, empty, holds NaN, infinity or continuous numbers,
-            mixes texts and numbers, or has a single class.
+            mixes texts and numbers, or has fewer than `n_least` classes.
         """
         from sklearn.utils.multiclass import check_classification_targets
 
         labels = _labels(y, owner)
         check_classification_targets(labels)
         classes = np.unique(labels)
-        if len(classes) < 2:
+        if len(classes) < n_least:
             raise ValueError(
                 f"y has one class, {classes.tolist()[0]!r}, but {owner} needs at least two classes "
                 "to tell apart; check how y was made."
@@ -91,7 +93,7 @@ class ClassLabels:
         if unknown:
             raise ValueError(
                 f"y has labels that were not in fit, such as {unknown[0]!r}; known classes are "
-                f"{_shortened(self.classes_.tolist())}: refit with all of them."
+                f"{shortened(self.classes_.tolist())}: refit with all of them."
             )
         return np.array([codes[label] for label in uniques], dtype=np.int32)[inverse]
 
@@ -343,6 +345,7 @@ def _factorise(labels: np.ndarray) -> tuple[list, np.ndarray]:
     return list(index), np.fromiter(map(index.__getitem__, cells), np.intp, len(cells))
 
 
-def _shortened(labels: list, n_most: int = 8) -> str:
+def shortened(labels: list, n_most: int = 8) -> str:
+    """The first labels, for a message."""
     shown = ", ".join(map(repr, labels[:n_most]))
     return f"[{shown}, ...]" if len(labels) > n_most else f"[{shown}]"

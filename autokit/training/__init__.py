@@ -15,6 +15,7 @@ from autokit.training.objectives import (
     task_objective,
 )
 from autokit.training.programs import clear_programs
+from autokit.training.regime import Regime
 from autokit.training.seeding import seeded
 from autokit.training.state import ModelState, restore, snapshot
 from autokit.training.updates import (
@@ -30,7 +31,7 @@ from autokit.training.updates import (
 
 __all__ = [
     "Batch", "Constraints", "FitConfig", "FitResult", "Forward", "Held", "LocalResult",
-    "ModelState", "Objective", "Projection", "Step", "TensorBatch", "TrainingDiverged",
+    "ModelState", "Objective", "Projection", "Regime", "Step", "TensorBatch", "TrainingDiverged",
     "UpdateRule", "adagrad", "adam", "apply_changes", "class_weights", "clear_programs", "cosine",
     "distillation", "fed_adam", "fed_yogi", "fit", "hessian_vector_product", "local_sgd",
     "predict", "quadratic_penalty", "restore", "seeded", "sgd", "snapshot", "split",

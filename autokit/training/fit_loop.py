@@ -15,6 +15,7 @@ from autokit.training.batches import DEVICE_BYTES, Batch, chunks
 from autokit.training.constraints import Constraints
 from autokit.training.objectives import TensorBatch, make_loss
 from autokit.training.programs import Program, borrowed, has_schedule
+from autokit.training.regime import Regime
 from autokit.training.state import assign
 
 # How long one compiled call may run when a deadline is set: bounds the overshoot.
@@ -74,6 +75,8 @@ class FitResult:
         Wall time, tracing included.
     optimizer_state : list of np.ndarray
         To go on later where this fit ended.
+    running : nest of np.ndarray
+        What the steps of a regime have changed.
     """
 
     weights: list[np.ndarray]
@@ -83,6 +86,7 @@ class FitResult:
     stopped: str = "epochs"
     seconds: float = 0.0
     optimizer_state: list[np.ndarray] = field(default_factory=list)
+    running: Any = field(default_factory=dict)
 
 
 def fit(
@@ -97,6 +101,7 @@ def fit(
     on_epoch: Callable[[int, dict], bool] | None = None,
     optimizer_state: list[np.ndarray] | None = None,
     constraints: Constraints | None = None,
+    regime: Regime | None = None,
 ) -> FitResult:
     """Train a model and write the result into it.
 
@@ -119,6 +124,8 @@ def fit(
         From an earlier result, to continue it.
     constraints : Constraints or None
         Structures that variables are brought back to after each step.
+    regime : Regime or None
+        How the gradient of a step is made; None descends on the loss.
 
     Returns
     -------
@@ -132,10 +139,11 @@ def fit(
     started = time.monotonic()
     loss = make_loss(config.loss)
     optimizer = make_optimizer(config)
-    with borrowed(model, optimizer, loss, optimizer_state, constraints) as program:
+    with borrowed(model, optimizer, loss, optimizer_state, constraints, regime) as program:
         run = _Run(program, train, validation, config, seed, deadline, on_epoch)
         result = run.execute(callbacks)
         result.optimizer_state = program.optimizer_state()
+        result.running = program.running()
     assign(model.variables, result.weights)
     return replace(result, seconds=time.monotonic() - started)
 

@@ -46,7 +46,13 @@ class TensorBatch(NamedTuple):
 Objective = Callable[[Sequence, Sequence, TensorBatch], Step]
 
 
-def task_objective(model: keras.Model, loss: keras.losses.Loss, *, training: bool = True):
+def task_objective(
+    model: keras.Model,
+    loss: keras.losses.Loss,
+    *,
+    training: bool = True,
+    outputs_of: Callable[[Any, TensorBatch], Any] | None = None,
+):
     """The model's own loss on a batch, with its regularisation losses added.
 
     ``loss = mean_b(weight_b * loss(y_b, model(x_b))) + sum(model.losses)``
@@ -59,6 +65,8 @@ def task_objective(model: keras.Model, loss: keras.losses.Loss, *, training: boo
         Reduces to the mean over the batch (Keras' ``sum_over_batch_size``).
     training : bool, default=True
         False freezes dropout and batch normalisation.
+    outputs_of : callable or None, default=None
+        ``(outputs, batch) -> outputs``: what of the model's answers the loss sees.
 
     Returns
     -------
@@ -69,6 +77,8 @@ def task_objective(model: keras.Model, loss: keras.losses.Loss, *, training: boo
         outputs, new_buffers, penalties = model.stateless_call(
             params, buffers, batch.x, training=training, return_losses=True
         )
+        if outputs_of is not None:
+            outputs = outputs_of(outputs, batch)
         value = loss(batch.y, outputs, sample_weight=batch.weight)
         for penalty in penalties:
             value += tf.cast(penalty, value.dtype)

@@ -19,8 +19,8 @@ import numpy as np
 from tensorflow.python.eager.context import context  # no public way leads to its cache
 
 from autokit._backend import keras, tf
-from autokit.training.gradients import value_and_gradient
 from autokit.training.objectives import TensorBatch, n_correct, task_objective
+from autokit.training.regime import Regime, descent
 from autokit.training.state import assign, values_of
 
 EVALUATION_ROWS = 512  # rows of one evaluation step: bounds the activations' memory
@@ -39,9 +39,11 @@ class Program:
     loss : keras.losses.Loss
     constraints : Constraints, default=None
         What variables are brought back to after each step.
+    regime : Regime, default=None
+        How gradients are made; plain descent on the loss by default.
     """
 
-    def __init__(self, model, optimizer, loss, constraints=None):
+    def __init__(self, model, optimizer, loss, constraints=None, regime=None):
         if "float16" in {layer.compute_dtype for layer in _leaves(model)}:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.model, self.optimizer, self.loss = model, optimizer, loss
@@ -50,9 +52,18 @@ class Program:
         self.attached = None if constraints is None else constraints.attach(model)
         self._fresh_optimizer = values_of(optimizer.variables)
         self._compiled: dict = {}
+        self._structures: dict = {}  # of what each sweep gives
+        self._use(regime or descent())
 
-    def load(self, weights, learning_rate, optimizer_state=None) -> None:
-        """Start from these weights, and a fresh or a given optimizer state."""
+    def _use(self, regime: Regime) -> None:
+        self.regime = regime
+        self._fixed, self._running = _flat(regime.fixed), _flat(regime.running)
+        self._specs = [*regime.fixed_specs(), *regime.running_specs()]
+
+    def load(self, weights, learning_rate, optimizer_state=None, regime=None) -> None:
+        """Start from these weights, a fresh or a given optimizer state, and a regime's values."""
+        if regime is not None:
+            self._use(regime)
         self.model.stop_training = False
         assign(self.model.variables, weights)
         if self.attached is not None:
@@ -72,7 +83,8 @@ class Program:
             `stop` if the loss stopped being finite.
         """
         run = self._function("train", self._trace_train, batch)
-        loss, hits, step = run(*_arguments(batch), order, start, stop, batch_size)
+        values = [*_arguments(batch), *self._fixed, *self._running]
+        loss, hits, step, *self._running = run(*values, order, start, stop, batch_size)
         return float(loss), float(hits), int(step)
 
     def evaluate(self, batch: TensorBatch) -> tuple[float, float]:
@@ -90,8 +102,43 @@ class Program:
         """The values of the optimizer's variables."""
         return values_of(self.optimizer.variables)
 
+    def running(self):
+        """The values that the regime's steps have changed."""
+        values = [part.numpy() for part in self._running]
+        return tf.nest.pack_sequence_as(self.regime.running, values)
+
+    def sweep(self, name, make, batch: TensorBatch, rows: int):
+        """Sum a pure function over the rows, a few at a time.
+
+        Parameters
+        ----------
+        name : str
+            Of the function, within this program: it is traced once.
+        make : callable
+            ``make(model, loss)`` gives the function ``(params, buffers, batch, fixed, start) ->
+            nest of tensors``; ``start`` is the number of the piece's first row.
+        batch : TensorBatch
+        rows : int
+            Of one piece.
+
+        Returns
+        -------
+        nest of np.ndarray
+        """
+        run = self._function(
+            f"sweep {name}", lambda specs: self._trace_sweep(name, make, specs), batch
+        )
+        total = None
+        for start in range(0, int(batch.x.shape[0]), rows):
+            piece = [part[start : start + rows] for part in _arguments(batch)]
+            parts = run(*piece, *self._fixed, start)
+            total = parts if total is None else [a + b for a, b in zip(total, parts, strict=True)]
+        structure = self._structures[name]
+        return tf.nest.pack_sequence_as(structure, [part.numpy() for part in total])
+
     def _function(self, name, trace, batch):
         key = (name, *((p.dtype, p.shape[1:]) for p in _arguments(batch)))
+        key += tuple((s.dtype, tuple(s.shape)) for s in self._specs)
         if key not in self._compiled:
             rows = [tf.TensorSpec((None, *p.shape[1:]), p.dtype) for p in _arguments(batch)]
             self._compiled[key] = trace(rows)
@@ -100,38 +147,72 @@ class Program:
     def _trace_train(self, rows):
         model, optimizer = self.model, self.optimizer
         params, buffers = model.trainable_variables, model.non_trainable_variables
-        objective = task_objective(model, self.loss)
-        gradient = value_and_gradient(
-            lambda p, b, batch: _scaled(objective(p, b, batch), optimizer)
+        regime, n_fixed = self.regime, len(self._fixed)
+        gradient = regime.gradient(
+            model, self.loss, lambda own: lambda p, b, batch: _scaled(own(p, b, batch), optimizer)
         )
 
-        def step(batch):
-            result, gradients = gradient(_values(params), _values(buffers), batch)
+        def step(batch, fixed, running):
+            result, gradients, running = gradient(
+                _values(params), _values(buffers), batch, fixed, running
+            )
             _apply(optimizer, gradients, params)
             assign(buffers, result.buffers)
             # the loss before scaling: what mixed precision multiplied in is taken out again
-            return result.loss / _scale_of(optimizer), n_correct(self.loss, batch.y, result.outputs)
+            loss = result.loss / _scale_of(optimizer)
+            return loss, n_correct(self.loss, batch.y, result.outputs), running
 
         @tf.function(autograph=False)
         def train(*arguments):
-            *tensors, order, start, stop, batch_size = arguments
+            *values, order, start, stop, batch_size = arguments
+            tensors, values = values[: len(rows)], values[len(rows) :]
+            fixed = tf.nest.pack_sequence_as(regime.fixed, values[:n_fixed])
 
-            def body(i, losses, hits):
+            def body(i, losses, hits, *running):
                 chosen = order[i * batch_size : (i + 1) * batch_size]
-                loss, hit = step(TensorBatch(*(tf.gather(t, chosen) for t in tensors)))
+                batch = TensorBatch(*(tf.gather(t, chosen) for t in tensors))
+                running = tf.nest.pack_sequence_as(regime.running, running)
+                loss, hit, running = step(batch, fixed, running)
                 count = tf.cast(tf.shape(chosen)[0], tf.float32)
-                return i + 1, losses + tf.cast(loss, tf.float32) * count, hits + hit
+                losses += tf.cast(loss, tf.float32) * count
+                return i + 1, losses, hits + hit, *tf.nest.flatten(running)
 
-            def finite(i, losses, hits):
+            def finite(i, losses, *_):
                 return (i < stop) & tf.math.is_finite(losses)
 
             # every step needs the variables of the one before: nothing can run ahead
-            i, losses, hits = tf.while_loop(finite, body, (start, 0.0, 0.0), parallel_iterations=1)
-            return losses, hits, i
+            i, losses, hits, *running = tf.while_loop(
+                finite, body, (start, 0.0, 0.0, *values[n_fixed:]), parallel_iterations=1
+            )
+            return losses, hits, i, *running
 
         number = tf.TensorSpec((), tf.int32)
         order = tf.TensorSpec((None,), tf.int32)
-        return _caller(train.get_concrete_function(*rows, order, number, number, number))
+        return _caller(
+            train.get_concrete_function(*rows, *self._specs, order, number, number, number)
+        )
+
+    def _trace_sweep(self, name, make, rows):
+        model, regime = self.model, self.regime
+        function = make(model, self.loss)
+        n_fixed = len(self._fixed)
+
+        @tf.function(autograph=False)
+        def sweep(*arguments):
+            *values, start = arguments
+            fixed = tf.nest.pack_sequence_as(regime.fixed, values[len(rows) :])
+            result = function(
+                _values(model.trainable_variables),
+                _values(model.non_trainable_variables),
+                TensorBatch(*values[: len(rows)]),
+                fixed,
+                start,
+            )
+            self._structures[name] = tf.nest.map_structure(lambda _: 0, result)
+            return tf.nest.flatten(result)
+
+        specs = self._specs[:n_fixed]
+        return _caller(sweep.get_concrete_function(*rows, *specs, tf.TensorSpec((), tf.int32)))
 
     def _trace_evaluate(self, rows):
         model, loss = self.model, self.loss
@@ -158,7 +239,9 @@ class Program:
 
 
 @contextmanager
-def borrowed(model, optimizer, loss, optimizer_state=None, constraints=None) -> Iterator[Program]:
+def borrowed(
+    model, optimizer, loss, optimizer_state=None, constraints=None, regime=None
+) -> Iterator[Program]:
     """A program for `model`, loaded with its weights and given back at the end.
 
     Parameters
@@ -174,18 +257,20 @@ def borrowed(model, optimizer, loss, optimizer_state=None, constraints=None) -> 
         To go on from; a fresh one otherwise.
     constraints : Constraints, default=None
         What variables are brought back to after each step.
+    regime : Regime, default=None
+        How gradients are made; plain descent on the loss by default.
     """
     key = _key(model, optimizer, loss)
-    if key is not None and constraints is not None:
-        key += constraints.key
+    if key is not None:
+        key += "".join(part.key for part in (constraints, regime) if part is not None)
     program = _pool.take(key)
     if program is None:
         copy = model if key is None else model.__class__.from_config(model.get_config())
-        program = Program(copy, _copy_optimizer(optimizer), loss, constraints)
+        program = Program(copy, _copy_optimizer(optimizer), loss, constraints, regime)
     weights = values_of(model.variables)
     fixed = None if has_schedule(optimizer) else float(optimizer.learning_rate)
     try:
-        program.load(weights, fixed, optimizer_state)
+        program.load(weights, fixed, optimizer_state, regime)
         yield program
     except BaseException:
         if program.model is model:
@@ -359,6 +444,10 @@ def _clipped(gradients, optimizer) -> list:
     if optimizer.clipvalue:
         return [tf.clip_by_value(g, -optimizer.clipvalue, optimizer.clipvalue) for g in gradients]
     return gradients
+
+
+def _flat(nest) -> list:
+    return [tf.convert_to_tensor(part) for part in tf.nest.flatten(nest)]
 
 
 def _arguments(batch: TensorBatch) -> list:

@@ -1,0 +1,39 @@
+"""Continual learning: task after task with one model, and how much of each is kept.
+
+Names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_PUBLIC = {
+    "Chain": "protocols",
+    "ContinualModel": "estimator",
+    "ContinualRegressor": "estimator",
+    "ContinualWarning": "lifecycle",
+    "EWC": "strategies",
+    "Experience": "protocols",
+    "Joint": "strategies",
+    "Memory": "memory",
+    "Naive": "strategies",
+    "Replay": "strategies",
+    "STRATEGIES": "strategies",
+    "Strategy": "protocols",
+    "TracedStep": "protocols",
+    "chain": "protocols",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'autokit.continual' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"autokit.continual.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,388 @@
+"""Learn one experience: from what was learnt before and new rows to what is learnt now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from autokit._backend import keras, tf
+from autokit.continual.memory import SELECTIONS, Memory
+from autokit.continual.network import capacity, cut, head_of, placed, resized, shapes_of
+from autokit.continual.protocols import Experience, Growth, State, Strategy, TracedStep
+from autokit.layers import copied
+from autokit.training import (
+    Batch,
+    Constraints,
+    FitConfig,
+    Forward,
+    Regime,
+    TensorBatch,
+    fit,
+    snapshot,
+)
+from autokit.training.fit_loop import make_optimizer
+from autokit.training.gradients import value_and_gradient
+from autokit.training.programs import borrowed
+from autokit.training.state import assign
+
+SWEEP_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """All that a continual model keeps between experiences, besides the rows held out.
+
+    Attributes
+    ----------
+    network : keras.Model
+        The network that is trained, to raw outputs of all heads.
+    heads : ClassHeads or NumberHeads
+    state : dict
+        The strategy's own.
+    memory : Memory
+    optimizer_state : list of np.ndarray
+        Empty before the first experience.
+    n_experiences : int
+    history : dict of list of float
+        Of the last experience: a value per epoch.
+    """
+
+    network: keras.Model
+    heads: Any
+    state: State
+    memory: Memory
+    optimizer_state: list = field(default_factory=list)
+    n_experiences: int = 0
+    history: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LearningConfig:
+    """How experiences are learnt."""
+
+    strategy: Strategy
+    config: FitConfig
+    memory_size: int
+    seed: int
+    callbacks: Sequence = ()
+
+
+def grown(learnt: Learnt, heads: Any, places: np.ndarray, group: int, setup) -> Learnt:
+    """What was learnt, with the network, state and memory ready for further output units.
+
+    Parameters
+    ----------
+    learnt : Learnt
+    heads : ClassHeads or NumberHeads
+        With the new units.
+    places : np.ndarray of int
+        Where each of the former units is among them.
+    group : int
+        The head of the coming experience.
+    setup : LearningConfig
+    """
+    if heads.n_units == learnt.heads.n_units:
+        return replace(learnt, heads=heads)
+    strategy, old = setup.strategy, learnt.network
+    seed = derived(setup.seed, learnt.n_experiences, 0)
+    growth = Growth(heads.n_units, places, group, heads.groups, seed)
+    network = strategy.grow(old, learnt.state, growth)
+    memory, n_units = learnt.memory, heads.n_units
+    outputs = memory.outputs
+    if outputs is not None:
+        outputs = placed(outputs, (len(outputs), n_units), places, np.nan)
+    memory = replace(memory, y=heads.moved(memory.y, places), outputs=outputs)
+    state, optimizer_state = learnt.state, []
+    if len(network.variables) == len(old.variables):
+        shapes = shapes_of(network.trainable_variables)
+        state = _each_list(state, lambda values: _placed(values, shapes, places))
+        if learnt.optimizer_state:
+            slots = _optimizer_shapes(network, setup.config)
+            optimizer_state = _placed(learnt.optimizer_state, slots, places)
+    return replace(
+        learnt,
+        network=network,
+        heads=heads,
+        memory=memory,
+        state=state,
+        optimizer_state=optimizer_state,
+    )
+
+
+def learn(
+    learnt: Learnt, batch: Batch, group: int, setup: LearningConfig, constraints=None
+) -> Learnt:
+    """Learn one experience; `learnt` stays as it is.
+
+    Parameters
+    ----------
+    learnt : Learnt
+        With a unit for everything in `batch`.
+    batch : Batch
+        Encoded rows; y as units, or numbers and the head.
+    group : int
+        The head of the rows.
+    setup : LearningConfig
+    constraints : Constraints, default=None
+        Structure of the network that training keeps.
+
+    Returns
+    -------
+    Learnt
+
+    Raises
+    ------
+    TrainingDiverged
+        The loss stopped being finite.
+    """
+    return _Learning(learnt, batch, group, setup, constraints).run()
+
+
+def derived(seed: int, *path: int) -> int:
+    """A seed of its own for a purpose."""
+    return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
+
+
+class _Learning:
+    """One experience, while it is learnt."""
+
+    def __init__(self, learnt, batch, group, setup, constraints):
+        self.learnt, self.setup, self.constraints = learnt, setup, constraints
+        self.strategy, self.heads = setup.strategy, learnt.heads
+        number = learnt.n_experiences
+        self.seed = derived(setup.seed, number, 1)
+        n_units = self.heads.n_units
+        widens = self.strategy.pads_head and head_of(learnt.network) is not None
+        self.n_wide = capacity(n_units) if widens else n_units
+        network = learnt.network
+        self.exact = shapes_of(network.trainable_variables)
+        if self.n_wide > n_units:
+            network = resized(network, self.n_wide, np.arange(n_units), seed=0)
+        else:
+            network = copied(network)
+        self.wide = shapes_of(network.trainable_variables)
+        self.network = network
+        self.groups = np.concatenate(
+            [self.heads.groups, np.full(self.n_wide - n_units, -1, np.int32)]
+        )
+        before = snapshot(network)
+        state = learnt.state or self.strategy.start(*before)
+        state = _each_list(state, lambda values: _placed(values, self.wide, np.arange(n_units)))
+        self.experience = Experience(
+            number=number,
+            group=group,
+            batch=batch,
+            memory=learnt.memory,
+            state=state,
+            before=before,
+            groups=self.groups,
+            network=network,
+            rng=np.random.default_rng(derived(setup.seed, number, 2)),
+        )
+        self.history: dict[str, list[float]] = {}
+        self.optimizer_state = self._wide_optimizer_state()
+
+    def run(self) -> Learnt:
+        experience, strategy = self.experience, self.strategy
+        self.rows = strategy.batches(experience)
+        self._train(self.setup.config.epochs)
+        experience.sweep, experience.train = self._sweep, self._train
+        state = strategy.after(experience)
+        self._finish_network()
+        state = _each_list(state, lambda values: _cut(values, self.exact))
+        return Learnt(
+            network=self.result,
+            heads=self.heads,
+            state=state,
+            memory=self._memory(),
+            optimizer_state=self._exact_optimizer_state(),
+            n_experiences=experience.number + 1,
+            history=self.history,
+        )
+
+    def _train(self, epochs: int, constraints: Constraints | None = None) -> None:
+        experience = self.experience
+        both = constraints if constraints is not None else self.constraints
+        if constraints is not None and self.constraints is not None:
+            both = constraints.over(self.constraints)
+        result = fit(
+            self.network,
+            self.rows,
+            config=replace(self.setup.config, epochs=int(epochs)),
+            seed=derived(self.seed, len(self.history.get("loss", ()))),
+            callbacks=self.setup.callbacks,
+            optimizer_state=self.optimizer_state or None,
+            constraints=both,
+            regime=self._regime(),
+        )
+        self.optimizer_state = result.optimizer_state
+        for name, values in result.history.items():
+            self.history.setdefault(name, []).extend(values)
+        fixed, _ = self.strategy.split(experience.state)
+        experience.state = self.strategy.merged(fixed, result.running["state"])
+        experience.learnt = snapshot(self.network)
+
+    def _sweep(self, name, function, batch=None, rows=SWEEP_ROWS):
+        own = self._tracer()
+        batch = self.experience.batch if batch is None else batch
+
+        def make(model, loss):
+            def piece(params, buffers, tensors, fixed, start):
+                return function(params, buffers, tensors, own(model, loss, fixed), start)
+
+            return piece
+
+        optimizer = make_optimizer(self.setup.config)
+        loss, regime = self.heads.loss(), self._regime()
+        weight = None if batch.weight is None else tf.constant(batch.weight, tf.float32)
+        tensors = TensorBatch(tf.constant(batch.x), tf.constant(batch.y), weight)
+        with borrowed(self.network, optimizer, loss, None, self.constraints, regime) as program:
+            return program.sweep(name, make, tensors, rows)
+
+    def _regime(self) -> Regime:
+        strategy, experience = self.strategy, self.experience
+        fixed, running = strategy.split(experience.state)
+        memory, n_units = experience.memory, self.heads.n_units
+        stored: dict[str, Any] = {}
+        if strategy.uses_memory:
+            # one row at least: a step draws from it before it is told that it is empty
+            source = memory if len(memory) else experience.batch
+            n_rows = max(1, len(memory))
+            stored = {"x": source.x[:n_rows], "y": source.y[:n_rows]}
+            if strategy.stores_outputs:
+                outputs = memory.outputs if len(memory) else np.full((1, n_units), np.nan)
+                wide = (len(outputs), self.n_wide)
+                outputs = outputs.astype(np.float32)
+                stored["outputs"] = placed(outputs, wide, np.arange(n_units), np.nan)
+        return Regime(
+            key=f"{type(self.heads).__name__}:{strategy.key()}",
+            gradient=self._gradient,
+            fixed={
+                "groups": self.groups,
+                "has_memory": np.float32(bool(len(memory))),
+                "memory": stored,
+                "n_before": np.int32(experience.number),
+                "seed": np.array([self.seed % 2**31, 0], np.int32),
+                "state": fixed,
+            },
+            running={"state": running, "step": np.int32(0)},
+            free=("memory",),
+        )
+
+    def _tracer(self):
+        heads, strategy = self.heads, self.strategy
+
+        def trace(model, loss, fixed, running=None, n_rows=None):
+            running = {"state": {}, "step": 0} if running is None else running
+            groups = fixed["groups"]
+            seed = fixed["seed"] + tf.stack([0, running["step"]])
+            memory = outputs = None
+            if strategy.uses_memory and n_rows is not None:
+                memory, outputs = _draw(fixed["memory"], seed, n_rows)
+
+            def answers(params, buffers, x, training=False):
+                return model.stateless_call(params, buffers, x, training=training)[0]
+
+            return TracedStep(
+                state=strategy.merged(fixed["state"], running["state"]),
+                groups=groups,
+                n_before=fixed["n_before"],
+                memory=memory,
+                memory_outputs=outputs,
+                has_memory=fixed["has_memory"],
+                seed=seed + tf.constant([1, 0]),
+                own=lambda other=None: heads.objective(
+                    model, loss, groups if other is None else other
+                ),
+                outputs=answers,
+                classifies=heads.classifies,
+            )
+
+        return trace
+
+    @property
+    def _gradient(self):
+        strategy, trace = self.strategy, self._tracer()
+
+        def gradient(model, loss, scaled):
+            def step(params, buffers, batch, fixed, running):
+                traced = trace(model, loss, fixed, running, tf.shape(batch.y)[0])
+                objective = strategy.objective(traced.own(), traced)
+                result, gradients = value_and_gradient(scaled(objective))(params, buffers, batch)
+                gradients, changed = strategy.gradients(gradients, params, buffers, batch, traced)
+                return result, gradients, {"state": changed, "step": running["step"] + 1}
+
+            return step
+
+        return gradient
+
+    def _finish_network(self) -> None:
+        """Cut the units that were not in use."""
+        if self.n_wide == self.heads.n_units:
+            self.result = self.network
+            return
+        self.result = copied(self.learnt.network)
+        shapes = shapes_of(self.result.variables)
+        values = [v.value.numpy() for v in self.network.variables]
+        assign(self.result.variables, _cut(values, shapes))
+
+    def _wide_optimizer_state(self) -> list:
+        state = self.learnt.optimizer_state
+        shapes = _optimizer_shapes(self.network, self.setup.config)
+        n_units = self.heads.n_units
+        if len(state) != len(shapes):
+            return []
+        return _placed(state, shapes, np.arange(n_units))
+
+    def _exact_optimizer_state(self) -> list:
+        shapes = _optimizer_shapes(self.result, self.setup.config)
+        return (
+            _cut(self.optimizer_state, shapes) if len(shapes) == len(self.optimizer_state) else []
+        )
+
+    def _memory(self) -> Memory:
+        strategy, experience, memory = self.strategy, self.experience, self.learnt.memory
+        if not strategy.uses_memory:
+            return memory
+        batch, outputs = experience.batch, None
+        if strategy.stores_outputs:
+            if memory.outputs is None:
+                memory = replace(memory, outputs=np.zeros((0, self.heads.n_units), np.float32))
+            outputs = Forward(self.result)(batch.x)
+        priority = experience.rng.random(len(batch))
+        both = memory.joined(batch, priority, outputs)
+        if strategy.keeps_all or len(both) <= self.setup.memory_size:
+            return both
+        select = SELECTIONS[strategy.selection]
+        return both.take(select(both, self.setup.memory_size))
+
+
+def _draw(stored, seed, n_rows):
+    n_stored = tf.shape(stored["x"])[0]
+    rows = tf.random.stateless_uniform([n_rows], seed, 0, n_stored, tf.int32)
+    taken = {name: tf.gather(part, rows) for name, part in stored.items()}
+    return TensorBatch(taken["x"], taken["y"]), taken.get("outputs")
+
+
+def _each_list(state, change):
+    """The state with its lists (a value per parameter) changed."""
+    if isinstance(state, dict):
+        return {name: _each_list(value, change) for name, value in state.items()}
+    return change(state) if isinstance(state, list) else state
+
+
+def _placed(values, shapes, places) -> list:
+    return [placed(np.asarray(v), s, places) for v, s in zip(values, shapes, strict=True)]
+
+
+def _cut(values, shapes) -> list:
+    return [cut(np.asarray(v), s) for v, s in zip(values, shapes, strict=True)]
+
+
+def _optimizer_shapes(network, config) -> list[tuple]:
+    optimizer = make_optimizer(config)
+    optimizer.build(network.trainable_variables)
+    return shapes_of(optimizer.variables)

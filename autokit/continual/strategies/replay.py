@@ -1,0 +1,64 @@
+"""Experience replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sklearn.utils._param_validation import StrOptions
+
+from autokit._backend import tf
+from autokit.continual.memory import SELECTIONS
+from autokit.continual.protocols import Strategy
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Replay(Strategy):
+    """Rehearse rows of earlier experiences in every step.
+
+    ::
+
+        loss = 1/n * loss(batch) + (1 - 1/n) * loss(memory rows)        n-th experience
+
+    Parameters
+    ----------
+    select : {"balanced", "herding", "reservoir"}, default="balanced"
+        What the memory keeps: as many rows of each class, those nearest to their class's mean
+        feature, or a uniform sample of all rows seen.
+
+    References
+    ----------
+    van de Ven, Tuytelaars, Tolias, "Three types of incremental learning", 2022, equation 5:
+    the weights. As many memory rows as the batch has are drawn with replacement.
+
+    Examples
+    --------
+    >>> from autokit.continual import Replay
+    >>> Replay(select="reservoir").selection
+    'reservoir'
+    """
+
+    select: str = "balanced"
+
+    uses_memory: ClassVar[bool] = True
+    _parameter_constraints: ClassVar[dict] = {"select": [StrOptions(set(SELECTIONS))]}
+
+    @property
+    def selection(self) -> str:
+        return self.select
+
+    def key(self) -> str:
+        return "Replay"
+
+    def objective(self, objective, step):
+        own = step.own()
+        # without a memory the whole weight is the batch's
+        share = step.has_memory * (1.0 - 1.0 / (1.0 + tf.cast(step.n_before, tf.float32)))
+
+        def rehearsed(params, buffers, batch):
+            new = objective(params, buffers, batch)
+            old = own(params, new.buffers, step.memory)
+            loss = (1.0 - share) * new.loss + share * old.loss
+            return new._replace(loss=loss, buffers=old.buffers)
+
+        return rehearsed
