@@ -48,6 +48,8 @@ class Learnt:
     n_experiences : int
     history : dict of list of float
         Of the last experience: a value per epoch.
+    known : np.ndarray of bool, shape (n_units,), or None
+        The output units that were there when the last experience was learnt; None before any.
     """
 
     network: keras.Model
@@ -57,6 +59,7 @@ class Learnt:
     optimizer_state: list = field(default_factory=list)
     n_experiences: int = 0
     history: dict = field(default_factory=dict)
+    known: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def grown(learnt: Learnt, heads: Any, places: np.ndarray, group: int, setup) -> 
     if outputs is not None:
         outputs = placed(outputs, (len(outputs), n_units), places, np.nan)
     memory = replace(memory, y=heads.moved(memory.y, places), outputs=outputs)
+    known = np.zeros(n_units, bool)
+    known[places] = True
     state, optimizer_state = learnt.state, []
     if len(network.variables) == len(old.variables):
         shapes = shapes_of(network.trainable_variables)
@@ -109,6 +114,7 @@ def grown(learnt: Learnt, heads: Any, places: np.ndarray, group: int, setup) -> 
         memory=memory,
         state=state,
         optimizer_state=optimizer_state,
+        known=known,
     )
 
 
@@ -168,6 +174,8 @@ class _Learning:
         self.groups = np.concatenate(
             [self.heads.groups, np.full(self.n_wide - n_units, -1, np.int32)]
         )
+        known = np.zeros(n_units, bool) if learnt.known is None else learnt.known
+        self.known = np.concatenate([known, np.zeros(self.n_wide - n_units, bool)])
         before = snapshot(network)
         state = learnt.state or self.strategy.start(*before)
         state = _each_list(state, lambda values: _placed(values, self.wide, np.arange(n_units)))
@@ -201,6 +209,7 @@ class _Learning:
             optimizer_state=self._exact_optimizer_state(),
             n_experiences=experience.number + 1,
             history=self.history,
+            known=np.ones(self.heads.n_units, bool),
         )
 
     def _train(self, epochs: int, constraints: Constraints | None = None) -> None:
@@ -263,6 +272,7 @@ class _Learning:
             fixed={
                 "groups": self.groups,
                 "has_memory": np.float32(bool(len(memory))),
+                "known": self.known,
                 "memory": stored,
                 "n_before": np.int32(experience.number),
                 "seed": np.array([self.seed % 2**31, 0], np.int32),
@@ -289,6 +299,7 @@ class _Learning:
             return TracedStep(
                 state=strategy.merged(fixed["state"], running["state"]),
                 groups=groups,
+                known=fixed["known"],
                 n_before=fixed["n_before"],
                 memory=memory,
                 memory_outputs=outputs,

@@ -41,6 +41,8 @@ class TracedStep:
         The strategy's own, as it left it.
     groups : int32 of shape (n_units,)
         The head that each output unit belongs to; -1 for units not in use.
+    known : bool of shape (n_units,)
+        The units that earlier experiences had already.
     n_before : int32 of shape ()
         Experiences learnt before this one.
     memory : TensorBatch or None
@@ -64,6 +66,7 @@ class TracedStep:
 
     state: State
     groups: Any
+    known: Any
     n_before: Any
     memory: TensorBatch | None
     memory_outputs: Any
