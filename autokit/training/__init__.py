@@ -4,7 +4,11 @@ from autokit.training.batches import Batch, class_weights, split
 from autokit.training.constraints import Constraints, Held, Projection
 from autokit.training.fit_loop import FitConfig, FitResult, TrainingDiverged, cosine, fit
 from autokit.training.forward import Forward, predict
-from autokit.training.gradients import hessian_vector_product, value_and_gradient
+from autokit.training.gradients import (
+    hessian_vector_product,
+    per_example_gradients,
+    value_and_gradient,
+)
 from autokit.training.local_sgd import LocalResult, local_sgd
 from autokit.training.objectives import (
     Objective,
@@ -34,6 +38,6 @@ __all__ = [
     "ModelState", "Objective", "Projection", "Regime", "Step", "TensorBatch", "TrainingDiverged",
     "UpdateRule", "adagrad", "adam", "apply_changes", "class_weights", "clear_programs", "cosine",
     "distillation", "fed_adam", "fed_yogi", "fit", "hessian_vector_product", "local_sgd",
-    "predict", "quadratic_penalty", "restore", "seeded", "sgd", "snapshot", "split",
-    "task_objective", "value_and_gradient", "weighted_mean",
+    "per_example_gradients", "predict", "quadratic_penalty", "restore", "seeded", "sgd", "snapshot",
+    "split", "task_objective", "value_and_gradient", "weighted_mean",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autokit._backend import tf
-from autokit.training.objectives import Objective
+from autokit.training.objectives import Objective, TensorBatch
 
 
 def value_and_gradient(objective: Objective):
@@ -30,6 +30,48 @@ def value_and_gradient(objective: Objective):
             step = objective(params, buffers, batch)
         gradients = tape.gradient(step.loss, params, unconnected_gradients="zero")
         return step, [tf.convert_to_tensor(g) for g in gradients]
+
+    return evaluate
+
+
+def per_example_gradients(objective: Objective):
+    """The gradient of every row's own loss.
+
+    ``g_b = d objective(params, buffers, row b).loss / d params``
+
+    Rows are vectorised (``tf.vectorized_map``); an operation without a vectorised form is looped
+    over.
+
+    Parameters
+    ----------
+    objective : Objective
+        Called with batches of one row. It must be one in which rows do not depend on each other:
+        batch normalisation and dropout in inference mode. What it makes of buffers is dropped.
+
+    Returns
+    -------
+    callable
+        ``(params, buffers, batch) -> list of tensors`` of shape (n_rows, *parameter's shape).
+
+    Examples
+    --------
+    >>> from autokit._backend import tf
+    >>> from autokit.training import Step, TensorBatch
+    >>> def squared_error(params, buffers, batch):
+    ...     residual = params[0] * batch.x - batch.y
+    ...     return Step(tf.reduce_mean(residual**2), buffers, None)
+    >>> rows = TensorBatch(tf.constant([1.0, 2.0]), tf.constant([0.0, 0.0]))
+    >>> per_example_gradients(squared_error)([tf.constant(3.0)], [], rows)[0].numpy().tolist()
+    [6.0, 24.0]
+    """
+    gradient = value_and_gradient(objective)
+
+    def evaluate(params, buffers, batch):
+        def of_row(row):
+            return gradient(params, buffers, TensorBatch(*(part[None] for part in row)))[1]
+
+        # a nest must not hold None: rows without weights go as pairs
+        return tf.vectorized_map(of_row, tuple(part for part in batch if part is not None))
 
     return evaluate
 
