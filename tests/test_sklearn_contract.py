@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import StackingClassifier
@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from autokit.testing.estimators import TINY, expected_failures, tiny, tiny_estimators
 
-CLASSIFIERS = [name for name in TINY if name.endswith("Classifier")]
+CLASSIFIERS = [name for name in TINY if is_classifier(tiny(name))]
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,8 @@ class ContinualModel(ContinualEstimator, BaseKerasClassifier):
         task : int, str, or array of shape (n_samples,), default=None
             Whose head answers. Needed where tasks have heads of their own.
         """
-        return self.classes_[self.predict_proba(X, task).argmax(axis=1)]
+        chosen = self.predict_proba(X, task).argmax(axis=1)
+        return self.classes_[chosen]
 
     def predict_proba(self, X, task=None) -> np.ndarray:
         """Class probabilities, float32 of shape (n_samples, n_classes), as in ``classes_``.

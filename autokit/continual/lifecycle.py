@@ -31,6 +31,7 @@ from autokit.training.progress import EpochProgress
 
 HELD_OUT_ROWS = 1000  # of one experience, at most
 LEAST_TO_HOLD_OUT = 20
+_OWN = ("_learnt", "_held_out", "_scores", "_untrained", "_forwards", "_has_warned")
 _log = logging.getLogger("autokit.continual")
 
 
@@ -110,7 +111,7 @@ class ContinualEstimator(KerasEstimator):
             The loss stopped being finite; the experiences before that one are kept.
         """
         self._validate_params()
-        for name in [n for n in vars(self) if n.endswith("_") or n.startswith("_")]:
+        for name in [n for n in vars(self) if n.endswith("_") or n in _OWN]:
             delattr(self, name)
         if y is not None:
             self._check_stream(y)
@@ -321,7 +322,7 @@ class ContinualEstimator(KerasEstimator):
         self.tasks_ = [*self.tasks_, name]
         self._learnt = learnt
         self.model_ = self._answering(learnt, group)
-        self.__dict__.pop("_forwards", None)
+        self._forwards: dict = {}
         history = {k: list(v) for k, v in getattr(self, "history_", {}).items()}
         for key, values in learnt.history.items():
             history.setdefault(key, []).extend(values)

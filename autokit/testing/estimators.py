@@ -26,6 +26,8 @@ _NAS = _KERAS | {"max_trials": 2, "time_budget_s": None, "learning_rate": 0.02}
 
 # Estimator -> parameters with which it trains in well under a second and still learns.
 TINY: dict[str, dict[str, Any]] = {
+    "ContinualModel": _KERAS,
+    "ContinualRegressor": _KERAS,
     "KerasClassifier": _KERAS,
     "KerasRegressor": _KERAS,
     "NASClassifier": _NAS,
