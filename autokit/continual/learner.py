@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 
 from autokit._backend import keras, tf
-from autokit.continual.memory import SELECTIONS, Memory
-from autokit.continual.network import capacity, cut, head_of, placed, resized, shapes_of
+from autokit.continual.memory import SELECTIONS, Memory, Offer
+from autokit.continual.network import capacity, features_of, head_of, placed, resized, shapes_of
 from autokit.continual.protocols import Experience, Growth, State, Strategy, TracedStep
+from autokit.continual.widths import narrowed, narrowed_values, widened, widened_values
 from autokit.layers import copied
 from autokit.training import (
     Batch,
     Constraints,
     FitConfig,
-    Forward,
     Regime,
     TensorBatch,
     fit,
     snapshot,
 )
 from autokit.training.fit_loop import make_optimizer
+from autokit.training.forward import answers
 from autokit.training.gradients import value_and_gradient
 from autokit.training.programs import borrowed
 from autokit.training.state import assign
@@ -103,10 +104,10 @@ def grown(learnt: Learnt, heads: Any, places: np.ndarray, group: int, setup) -> 
     state, optimizer_state = learnt.state, []
     if len(network.variables) == len(old.variables):
         shapes = shapes_of(network.trainable_variables)
-        state = _each_list(state, lambda values: _placed(values, shapes, places))
+        state = widened(state, shapes, places, n_units)
         if learnt.optimizer_state:
             slots = _optimizer_shapes(network, setup.config)
-            optimizer_state = _placed(learnt.optimizer_state, slots, places)
+            optimizer_state = widened_values(learnt.optimizer_state, slots, places)
     return replace(
         learnt,
         network=network,
@@ -178,7 +179,7 @@ class _Learning:
         self.known = np.concatenate([known, np.zeros(self.n_wide - n_units, bool)])
         before = snapshot(network)
         state = learnt.state or self.strategy.start(*before)
-        state = _each_list(state, lambda values: _placed(values, self.wide, np.arange(n_units)))
+        state = widened(state, self.wide, np.arange(n_units), self.n_wide)
         self.experience = Experience(
             number=number,
             group=group,
@@ -191,21 +192,24 @@ class _Learning:
             rng=np.random.default_rng(derived(setup.seed, number, 2)),
         )
         self.history: dict[str, list[float]] = {}
+        self.kept: Memory | None = None
         self.optimizer_state = self._wide_optimizer_state()
 
     def run(self) -> Learnt:
         experience, strategy = self.experience, self.strategy
+        experience.state = strategy.before(experience)
         self.rows = strategy.batches(experience)
         self._train(self.setup.config.epochs)
         experience.sweep, experience.train = self._sweep, self._train
+        experience.remember = self._remember
         state = strategy.after(experience)
         self._finish_network()
-        state = _each_list(state, lambda values: _cut(values, self.exact))
+        state = narrowed(state, self.exact, self.heads.n_units)
         return Learnt(
             network=self.result,
             heads=self.heads,
             state=state,
-            memory=self._memory(),
+            memory=self._remember(),
             optimizer_state=self._exact_optimizer_state(),
             n_experiences=experience.number + 1,
             history=self.history,
@@ -233,6 +237,7 @@ class _Learning:
         fixed, _ = self.strategy.split(experience.state)
         experience.state = self.strategy.merged(fixed, result.running["state"])
         experience.learnt = snapshot(self.network)
+        self.kept = None
 
     def _sweep(self, name, function, batch=None, rows=SWEEP_ROWS):
         own = self._tracer()
@@ -293,7 +298,7 @@ class _Learning:
             if strategy.uses_memory and n_rows is not None:
                 memory, outputs = _draw(fixed["memory"], seed, n_rows)
 
-            def answers(params, buffers, x, training=False):
+            def forward(params, buffers, x, training=False):
                 return model.stateless_call(params, buffers, x, training=training)[0]
 
             return TracedStep(
@@ -308,7 +313,7 @@ class _Learning:
                 own=lambda other=None: heads.objective(
                     model, loss, groups if other is None else other
                 ),
-                outputs=answers,
+                outputs=forward,
                 classifies=heads.classifies,
             )
 
@@ -338,7 +343,7 @@ class _Learning:
         self.result = copied(self.learnt.network)
         shapes = shapes_of(self.result.variables)
         values = [v.value.numpy() for v in self.network.variables]
-        assign(self.result.variables, _cut(values, shapes))
+        assign(self.result.variables, narrowed_values(values, shapes))
 
     def _wide_optimizer_state(self) -> list:
         state = self.learnt.optimizer_state
@@ -346,29 +351,36 @@ class _Learning:
         n_units = self.heads.n_units
         if len(state) != len(shapes):
             return []
-        return _placed(state, shapes, np.arange(n_units))
+        return widened_values(state, shapes, np.arange(n_units))
 
     def _exact_optimizer_state(self) -> list:
         shapes = _optimizer_shapes(self.result, self.setup.config)
         return (
-            _cut(self.optimizer_state, shapes) if len(shapes) == len(self.optimizer_state) else []
+            narrowed_values(self.optimizer_state, shapes)
+            if len(shapes) == len(self.optimizer_state)
+            else []
         )
+
+    def _remember(self) -> Memory:
+        """The memory after this experience."""
+        if self.kept is None:
+            self.kept = self._memory()
+        return self.kept
 
     def _memory(self) -> Memory:
         strategy, experience, memory = self.strategy, self.experience, self.learnt.memory
         if not strategy.uses_memory:
             return memory
-        batch, outputs = experience.batch, None
+        batch, outputs, n_units = experience.batch, None, self.heads.n_units
         if strategy.stores_outputs:
             if memory.outputs is None:
-                memory = replace(memory, outputs=np.zeros((0, self.heads.n_units), np.float32))
-            outputs = Forward(self.result)(batch.x)
-        priority = experience.rng.random(len(batch))
-        both = memory.joined(batch, priority, outputs)
-        if strategy.keeps_all or len(both) <= self.setup.memory_size:
-            return both
-        select = SELECTIONS[strategy.selection]
-        return both.take(select(both, self.setup.memory_size))
+                memory = replace(memory, outputs=np.zeros((0, n_units), np.float32))
+            outputs = answers(self.network, batch.x)[:, :n_units]
+        size = np.iinfo(int).max if strategy.keeps_all else self.setup.memory_size
+        selection = SELECTIONS[strategy.selection]
+        offer = Offer(batch, lambda: answers(features_of(self.network), batch.x), size)
+        both = memory.joined(batch, selection.priority(offer, experience.rng), outputs)
+        return both if len(both) <= size else both.take(selection.rows(both, size))
 
 
 def _draw(stored, seed, n_rows):
@@ -376,21 +388,6 @@ def _draw(stored, seed, n_rows):
     rows = tf.random.stateless_uniform([n_rows], seed, 0, n_stored, tf.int32)
     taken = {name: tf.gather(part, rows) for name, part in stored.items()}
     return TensorBatch(taken["x"], taken["y"]), taken.get("outputs")
-
-
-def _each_list(state, change):
-    """The state with its lists (a value per parameter) changed."""
-    if isinstance(state, dict):
-        return {name: _each_list(value, change) for name, value in state.items()}
-    return change(state) if isinstance(state, list) else state
-
-
-def _placed(values, shapes, places) -> list:
-    return [placed(np.asarray(v), s, places) for v, s in zip(values, shapes, strict=True)]
-
-
-def _cut(values, shapes) -> list:
-    return [cut(np.asarray(v), s) for v, s in zip(values, shapes, strict=True)]
 
 
 def _optimizer_shapes(network, config) -> list[tuple]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,6 +69,117 @@ class Memory:
         )
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Rows that a memory may keep.
+
+    Attributes
+    ----------
+    batch : Batch
+    features : callable
+        ``features()``: what enters the network's output layer for these rows, of shape
+        (n_rows, ...).
+    size : int
+        Rows that the memory holds at most.
+    """
+
+    batch: Batch
+    features: Callable[[], np.ndarray]
+    size: int
+
+
+class Selection(NamedTuple):
+    """How a memory chooses.
+
+    Attributes
+    ----------
+    priority : callable
+        ``(offer, rng)`` gives the priority of each row of an offer.
+    rows : callable
+        ``(memory, size)`` gives the rows to keep, where a memory has more.
+    """
+
+    priority: Callable[[Offer, np.random.Generator], np.ndarray]
+    rows: Callable[[Memory, int], np.ndarray]
+
+
+def kinds_of(y: np.ndarray) -> np.ndarray:
+    """The class of each row; the head where targets are numbers."""
+    return y if y.ndim == 1 else y[:, -1]
+
+
+def at_random(offer: Offer, rng: np.random.Generator) -> np.ndarray:
+    """Uniform priorities."""
+    return rng.random(len(offer.batch))
+
+
+def by_herding(offer: Offer, rng: np.random.Generator) -> np.ndarray:
+    """The rank of each row within its class, by `herding` on features of length 1.
+
+    A class that comes again in a later experience is ranked anew among the new rows, so that
+    experiences share its places.
+    """
+    features = unit_rows(offer.features())
+    kinds = kinds_of(offer.batch.y)
+    priority = np.zeros(len(kinds))
+    for kind in np.unique(kinds):
+        rows = np.flatnonzero(kinds == kind)
+        priority[rows[herding(features[rows], offer.size)]] = np.arange(len(rows))
+    return priority
+
+
+def herding(features: np.ndarray, size: int) -> np.ndarray:
+    """Order rows so that the mean of the first few is near the mean of all.
+
+    ::
+
+        p_k = argmin_x || mean - (phi(x) + sum_(j<k) phi(p_j)) / k ||       x not chosen before
+
+    Parameters
+    ----------
+    features : np.ndarray of shape (n_rows, n_features)
+    size : int
+        Rows that are ordered so; the others follow by what they would have been at that point.
+
+    Returns
+    -------
+    np.ndarray of int, shape (n_rows,)
+
+    References
+    ----------
+    Rebuffi, Kolesnikov, Sperl, Lampert, "iCaRL", 2017, algorithm 4. Neither mean is brought to
+    length 1 again, so that the mean of all rows can be reached.
+
+    Examples
+    --------
+    >>> herding(np.array([[0.0], [1.0], [5.0]]), 3)
+    array([1, 2, 0])
+    """
+    features = features.astype(np.float64)
+    # || k mean - sum - phi ||^2 up to what is the same for all rows, halved, negative
+    score = -0.5 * np.square(features).sum(axis=1)
+    pull, mean = np.zeros(features.shape[1]), features.mean(axis=0)
+    chosen = []
+    n_ordered = min(size, len(features))
+    for _ in range(n_ordered):
+        pull += mean
+        place = int(np.argmax(score + features @ pull))
+        chosen.append(place)
+        score[place] = -np.inf
+        pull -= features[place]
+    rest = np.argsort(-(score + features @ (pull + mean)), kind="stable")[
+        : len(features) - n_ordered
+    ]
+    return np.concatenate([np.array(chosen, int), rest])
+
+
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Rows flattened and divided by their length; zeros stay zeros."""
+    flat = features.reshape(len(features), -1)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat / np.maximum(length, 1e-12)
+
+
 def reservoir(memory: Memory, size: int) -> np.ndarray:
     """A uniform sample of all rows ever offered.
 
@@ -79,8 +191,7 @@ def reservoir(memory: Memory, size: int) -> np.ndarray:
 
 def balanced(memory: Memory, size: int) -> np.ndarray:
     """As many rows of each class (or head) as fit, those of the lowest priority."""
-    kinds = memory.y if memory.y.ndim == 1 else memory.y[:, -1]
-    distinct, kind = np.unique(kinds, return_inverse=True)
+    distinct, kind = np.unique(kinds_of(memory.y), return_inverse=True)
     order = np.lexsort((memory.priority, kind))
     counts = np.bincount(kind, minlength=len(distinct))
     rank = np.empty(len(kind), int)
@@ -89,8 +200,8 @@ def balanced(memory: Memory, size: int) -> np.ndarray:
     return np.sort(np.lexsort((memory.priority, rank))[:size])
 
 
-# How rows are chosen -> (memory with all rows, size) -> rows to keep.
-SELECTIONS: dict[str, Callable[[Memory, int], np.ndarray]] = {
-    "balanced": balanced,
-    "reservoir": reservoir,
+SELECTIONS: dict[str, Selection] = {
+    "balanced": Selection(at_random, balanced),
+    "herding": Selection(by_herding, balanced),
+    "reservoir": Selection(at_random, reservoir),
 }

@@ -22,6 +22,12 @@ def head_of(model: keras.Model) -> keras.layers.Dense | None:
     return layer if isinstance(layer, keras.layers.Dense) else None
 
 
+def features_of(model: keras.Model) -> keras.Model:
+    """The part before the output layer, sharing its layers; the whole model if it has none."""
+    head = head_of(model)
+    return model if head is None else keras.Model(model.inputs, head.input)
+
+
 def with_linear_head(model: keras.Model) -> keras.Model:
     """The model without the softmax or sigmoid at its end.
 
@@ -104,7 +110,7 @@ def with_units(model: keras.Model, units: np.ndarray) -> keras.Model:
     head = head_of(model)
     if head is None:
         whole = copied(model)
-        return keras.Model(whole.inputs, keras.ops.take(whole.outputs[0], units, axis=-1))
+        return keras.Model(whole.input, keras.ops.take(whole.outputs[0], units, axis=-1))
 
     def narrow(config):
         if config["config"]["name"] == head.name:

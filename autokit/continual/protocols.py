@@ -2,6 +2,7 @@
 
 One experience (the rows of one task) is learnt like this::
 
+    state = strategy.before(experience)
     rows = strategy.batches(experience)
     for batch in epochs over rows:                              # one compiled loop
         objective = strategy.objective(own_objective, step)
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -29,6 +30,15 @@ from autokit.continual.network import resized
 from autokit.training import Batch, ModelState, Objective, TensorBatch
 
 State = dict[str, Any]
+
+
+class PerUnit(NamedTuple):
+    """Values of a state with an entry per output unit in the last axis.
+
+    They are widened with the head by NaN, and cut.
+    """
+
+    values: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,8 @@ class Experience:
     train : callable or None
         ``train(epochs, constraints=None)`` trains `network` further on the same rows and renews
         `learnt`. Only after training.
+    remember : callable or None
+        ``remember()``: the memory as it will be after the experience. Only after training.
     """
 
     number: int
@@ -125,6 +137,7 @@ class Experience:
     learnt: ModelState | None = None
     sweep: Callable[..., Any] | None = None
     train: Callable[..., None] | None = None
+    remember: Callable[[], Memory] | None = None
 
     def of(self, state: State) -> Experience:
         """The same with another state."""
@@ -163,8 +176,9 @@ class Strategy(BaseEstimator):
     search (``strategy__strength``).
 
     State is a dict of arrays. A *list* in it has one array per trainable parameter, of the
-    parameter's shape: it is widened with the head (by zeros), and cut. Anything else (arrays,
-    tuples of arrays) is left as it is. Its structure must not change from `start` on.
+    parameter's shape: it is widened with the head (by zeros), and cut; so is a `PerUnit` (by
+    NaN). Anything else (arrays, tuples of arrays) is left as it is. What `before` gives must
+    have one structure in all experiences.
     """
 
     uses_memory: ClassVar[bool] = False
@@ -190,6 +204,10 @@ class Strategy(BaseEstimator):
     def start(self, params: Sequence[np.ndarray], buffers: Sequence[np.ndarray]) -> State:
         """The state before the first experience."""
         return {}
+
+    def before(self, experience: Experience) -> State:
+        """The state that the steps of an experience read."""
+        return experience.state
 
     def batches(self, experience: Experience) -> Batch:
         """The rows to train on."""
@@ -282,6 +300,12 @@ class Chain(Strategy):
 
     def start(self, params, buffers):
         return {str(i): s.start(params, buffers) for i, s in enumerate(self.strategies)}
+
+    def before(self, experience):
+        state = experience.state
+        return {
+            str(i): s.before(experience.of(state[str(i)])) for i, s in enumerate(self.strategies)
+        }
 
     def batches(self, experience):
         batch = experience.batch
