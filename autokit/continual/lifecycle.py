@@ -262,7 +262,9 @@ class ContinualEstimator(KerasEstimator):
             network = self._new_network(heads.n_units)
             nothing = Batch(rows[:0], heads.encode(group, self._no_targets()))
             return Learnt(network, heads, {}, Memory.empty(nothing))
-        learnt = replace(self._learnt, network=self._network())
+        learnt, network = self._learnt, self._network()
+        if network is not learnt.network:
+            learnt = replace(learnt, network=network, optimizer_state=[])
         heads, places = learnt.heads.grown(group, labels)
         is_wider = heads.n_units > learnt.heads.n_units
         if is_wider and len(heads.classes if self._classifies else ()) == 1:
