@@ -106,7 +106,7 @@ def grown(learnt: Learnt, heads: Any, places: np.ndarray, group: int, setup) -> 
         shapes = shapes_of(network.trainable_variables)
         state = widened(state, shapes, places, n_units)
         if learnt.optimizer_state:
-            slots = _optimizer_shapes(network, setup.config)
+            slots = optimizer_shapes(network, setup.config)
             optimizer_state = widened_values(learnt.optimizer_state, slots, places)
     return replace(
         learnt,
@@ -325,6 +325,9 @@ class _Learning:
 
         def gradient(model, loss, scaled):
             def step(params, buffers, batch, fixed, running):
+                # a variable would be read again later, when the step has changed it
+                params = [tf.convert_to_tensor(p) for p in params]
+                buffers = [tf.convert_to_tensor(b) for b in buffers]
                 traced = trace(model, loss, fixed, running, tf.shape(batch.y)[0])
                 objective = strategy.objective(traced.own(), traced)
                 result, gradients = value_and_gradient(scaled(objective))(params, buffers, batch)
@@ -347,14 +350,14 @@ class _Learning:
 
     def _wide_optimizer_state(self) -> list:
         state = self.learnt.optimizer_state
-        shapes = _optimizer_shapes(self.network, self.setup.config)
+        shapes = optimizer_shapes(self.network, self.setup.config)
         n_units = self.heads.n_units
         if len(state) != len(shapes):
             return []
         return widened_values(state, shapes, np.arange(n_units))
 
     def _exact_optimizer_state(self) -> list:
-        shapes = _optimizer_shapes(self.result, self.setup.config)
+        shapes = optimizer_shapes(self.result, self.setup.config)
         return (
             narrowed_values(self.optimizer_state, shapes)
             if len(shapes) == len(self.optimizer_state)
@@ -390,7 +393,8 @@ def _draw(stored, seed, n_rows):
     return TensorBatch(taken["x"], taken["y"]), taken.get("outputs")
 
 
-def _optimizer_shapes(network, config) -> list[tuple]:
+def optimizer_shapes(network: keras.Model, config: FitConfig) -> list[tuple]:
+    """Shapes of the variables that the configured optimizer keeps for a network."""
     optimizer = make_optimizer(config)
     optimizer.build(network.trainable_variables)
     return shapes_of(optimizer.variables)

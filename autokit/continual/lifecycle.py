@@ -17,9 +17,16 @@ from sklearn.utils.validation import check_is_fitted
 from autokit._backend import keras, tf
 from autokit.base import KerasEstimator
 from autokit.continual import metrics
-from autokit.continual.learner import LearningConfig, Learnt, derived, grown, learn
+from autokit.continual.learner import (
+    LearningConfig,
+    Learnt,
+    derived,
+    grown,
+    learn,
+    optimizer_shapes,
+)
 from autokit.continual.memory import Memory
-from autokit.continual.network import with_linear_head, with_units
+from autokit.continual.network import shapes_of, with_linear_head, with_units
 from autokit.continual.protocols import Strategy
 from autokit.continual.strategies import STRATEGIES, make
 from autokit.estimators import OPTIMIZERS, build_model
@@ -263,8 +270,9 @@ class ContinualEstimator(KerasEstimator):
             nothing = Batch(rows[:0], heads.encode(group, self._no_targets()))
             return Learnt(network, heads, {}, Memory.empty(nothing))
         learnt, network = self._learnt, self._network()
-        if network is not learnt.network:
-            learnt = replace(learnt, network=network, optimizer_state=[])
+        learnt = replace(learnt, network=network)
+        if shapes_of(learnt.optimizer_state) != optimizer_shapes(network, setup.config):
+            learnt = replace(learnt, optimizer_state=[])  # another optimizer, or a compression
         heads, places = learnt.heads.grown(group, labels)
         is_wider = heads.n_units > learnt.heads.n_units
         if is_wider and len(heads.classes if self._classifies else ()) == 1:
