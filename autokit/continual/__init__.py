@@ -18,6 +18,7 @@ _PUBLIC = {
     "Memory": "memory",
     "Naive": "strategies",
     "Replay": "strategies",
+    "SI": "strategies",
     "STRATEGIES": "strategies",
     "Strategy": "protocols",
     "TracedStep": "protocols",

@@ -10,6 +10,7 @@ _PUBLIC = {
     "Joint": "joint",
     "Naive": "naive",
     "Replay": "replay",
+    "SI": "si",
 }
 
 # Name of the parameter `strategy` -> class.
@@ -18,6 +19,7 @@ STRATEGIES = {
     "joint": "Joint",
     "naive": "Naive",
     "replay": "Replay",
+    "si": "SI",
 }
 
 __all__ = ["STRATEGIES", "make", *_PUBLIC]
