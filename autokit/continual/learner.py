@@ -328,9 +328,6 @@ class _Learning:
                 # a variable would be read again later, when the step has changed it
                 params = [tf.convert_to_tensor(p) for p in params]
                 buffers = [tf.convert_to_tensor(b) for b in buffers]
-                # a variable would be read again later, when the step has changed it
-                params = [tf.convert_to_tensor(p) for p in params]
-                buffers = [tf.convert_to_tensor(b) for b in buffers]
                 traced = trace(model, loss, fixed, running, tf.shape(batch.y)[0])
                 objective = strategy.objective(traced.own(), traced)
                 result, gradients = value_and_gradient(scaled(objective))(params, buffers, batch)
