@@ -8,15 +8,20 @@ from __future__ import annotations
 import importlib
 
 _PUBLIC = {
+    "AGEM": "strategies",
     "Chain": "protocols",
     "ContinualModel": "estimator",
     "ContinualRegressor": "estimator",
     "ContinualWarning": "lifecycle",
+    "DERPlusPlus": "strategies",
+    "ERACE": "strategies",
     "EWC": "strategies",
     "Experience": "protocols",
+    "ICaRL": "strategies",
     "Joint": "strategies",
     "Memory": "memory",
     "Naive": "strategies",
+    "Progressive": "strategies",
     "Replay": "strategies",
     "SI": "strategies",
     "STRATEGIES": "strategies",

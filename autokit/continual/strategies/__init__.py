@@ -6,18 +6,28 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
+    "AGEM": "agem",
+    "DERPlusPlus": "der",
+    "ERACE": "er_ace",
     "EWC": "ewc",
+    "ICaRL": "icarl",
     "Joint": "joint",
     "Naive": "naive",
+    "Progressive": "progressive",
     "Replay": "replay",
     "SI": "si",
 }
 
 # Name of the parameter `strategy` -> class.
 STRATEGIES = {
+    "agem": "AGEM",
+    "der++": "DERPlusPlus",
+    "er_ace": "ERACE",
     "ewc": "EWC",
+    "icarl": "ICaRL",
     "joint": "Joint",
     "naive": "Naive",
+    "progressive": "Progressive",
     "replay": "Replay",
     "si": "SI",
 }

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from sklearn.utils._param_validation import StrOptions
 
 from autokit._backend import tf
-from autokit.continual.memory import SELECTIONS
-from autokit.continual.protocols import Strategy
+from autokit.continual.strategies.rehearsal import Rehearsal, rehearsed
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Replay(Strategy):
+class Replay(Rehearsal):
     """Rehearse rows of earlier experiences in every step.
 
     ::
@@ -23,8 +19,8 @@ class Replay(Strategy):
     Parameters
     ----------
     select : {"balanced", "herding", "reservoir"}, default="balanced"
-        What the memory keeps: as many rows of each class, those nearest to their class's mean
-        feature, or a uniform sample of all rows seen.
+        What the memory keeps: as many rows of each class, those whose features together are
+        nearest to their class's mean, or a uniform sample of all rows seen.
 
     References
     ----------
@@ -38,27 +34,15 @@ class Replay(Strategy):
     'reservoir'
     """
 
-    select: str = "balanced"
-
-    uses_memory: ClassVar[bool] = True
-    _parameter_constraints: ClassVar[dict] = {"select": [StrOptions(set(SELECTIONS))]}
-
-    @property
-    def selection(self) -> str:
-        return self.select
-
-    def key(self) -> str:
-        return "Replay"
-
     def objective(self, objective, step):
         own = step.own()
         # without a memory the whole weight is the batch's
         share = step.has_memory * (1.0 - 1.0 / (1.0 + tf.cast(step.n_before, tf.float32)))
 
-        def rehearsed(params, buffers, batch):
+        def with_memory(params, buffers, batch):
             new = objective(params, buffers, batch)
-            old = own(params, new.buffers, step.memory)
+            old = rehearsed(own, params, new, step)
             loss = (1.0 - share) * new.loss + share * old.loss
             return new._replace(loss=loss, buffers=old.buffers)
 
-        return rehearsed
+        return with_memory
