@@ -27,7 +27,7 @@ from autokit.training.fit_loop import make_optimizer
 from autokit.training.forward import answers
 from autokit.training.gradients import value_and_gradient
 from autokit.training.programs import borrowed
-from autokit.training.state import assign
+from autokit.training.state import assign, generators, values_of
 
 SWEEP_ROWS = 128
 
@@ -61,6 +61,14 @@ class Learnt:
     n_experiences: int = 0
     history: dict = field(default_factory=dict)
     known: np.ndarray | None = None
+
+    def __getstate__(self):
+        return {**self.__dict__, "seed_states": values_of(generators(self.network))}
+
+    def __setstate__(self, state):
+        seed_states = state.pop("seed_states")
+        self.__dict__.update(state)
+        assign(generators(self.network), seed_states)
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def grown(learnt: Learnt, heads: Any, places: np.ndarray, group: int, setup) -> 
     known = np.zeros(n_units, bool)
     known[places] = True
     state, optimizer_state = learnt.state, []
-    if len(network.variables) == len(old.variables):
+    if head_of(network) is not None and len(network.variables) == len(old.variables):
         shapes = shapes_of(network.trainable_variables)
         state = widened(state, shapes, places, n_units)
         if learnt.optimizer_state:

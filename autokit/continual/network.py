@@ -110,7 +110,7 @@ def with_units(model: keras.Model, units: np.ndarray) -> keras.Model:
     head = head_of(model)
     if head is None:
         whole = copied(model)
-        return keras.Model(whole.input, keras.ops.take(whole.outputs[0], units, axis=-1))
+        return keras.Model(whole.inputs[0], _of_units(whole, units))
 
     def narrow(config):
         if config["config"]["name"] == head.name:
@@ -179,6 +179,17 @@ def _last(model):
     if not outputs or len(outputs) > 1:
         return None
     return outputs[0]._keras_history.operation
+
+
+def _of_units(model, units):
+    """The outputs of some units: one part of concatenated outputs where they are just that."""
+    last, first = _last(model), 0
+    if isinstance(last, keras.layers.Concatenate):
+        for part in last.input:
+            if np.array_equal(units, np.arange(first, first + part.shape[-1])):
+                return part
+            first += part.shape[-1]
+    return keras.ops.take(model.outputs[0], units, axis=-1)
 
 
 def _before(model, layer):
