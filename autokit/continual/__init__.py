@@ -19,6 +19,8 @@ _PUBLIC = {
     "Experience": "protocols",
     "ICaRL": "strategies",
     "Joint": "strategies",
+    "LwF": "strategies",
+    "MAS": "strategies",
     "Memory": "memory",
     "Naive": "strategies",
     "Progressive": "strategies",
