@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from autokit._backend import keras, tf
 from autokit.preprocessing import ClassLabels, RegressionTarget, check_lengths, make_encoder
 from autokit.training import Batch, Constraints, Forward, Held
-from autokit.training.state import assign, is_statistic, values_of
+from autokit.training.state import assign, generators, values_of
 
 
 class KerasEstimator(BaseEstimator):
@@ -186,14 +186,14 @@ class KerasEstimator(BaseEstimator):
         state.pop("_forward", None)
         if "model_" in state:
             # Keras leaves the states of dropout's generators out of its files
-            state["_seed_states"] = values_of(_generators(self.model_))
+            state["_seed_states"] = values_of(generators(self.model_))
         return state
 
     def __setstate__(self, state):
         seed_states = state.pop("_seed_states", [])
         super().__setstate__(state)
         if seed_states:
-            assign(_generators(self.model_), seed_states)
+            assign(generators(self.model_), seed_states)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -203,10 +203,6 @@ class KerasEstimator(BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
-
-
-def _generators(model: keras.Model) -> list:
-    return [v for v in model.non_trainable_variables if not is_statistic(v)]
 
 
 class BaseKerasClassifier(ClassifierMixin, KerasEstimator):

@@ -69,3 +69,8 @@ def restore(model: keras.Model, state: ModelState) -> None:
 def is_statistic(variable) -> bool:
     """Whether a non-trainable variable may be averaged: seed states are integers and may not."""
     return "float" in str(variable.dtype)
+
+
+def generators(model: keras.Model) -> list:
+    """The variables with states of random generators, which Keras leaves out of its files."""
+    return [v for v in model.non_trainable_variables if not is_statistic(v)]

@@ -26,7 +26,7 @@ class DERPlusPlus(Rehearsal):
 
     Parameters
     ----------
-    alpha : float >= 0, default=0.5
+    alpha : float >= 0, default=0.1
         0 with `beta` 1 is plain rehearsal.
     beta : float >= 0, default=1.0
         0 is DER.
@@ -45,10 +45,10 @@ class DERPlusPlus(Rehearsal):
     --------
     >>> from autokit.continual import DERPlusPlus
     >>> DERPlusPlus(beta=0.0).alpha
-    0.5
+    0.1
     """
 
-    alpha: float = 0.5
+    alpha: float = 0.1
     beta: float = 1.0
     select: str = "reservoir"
 

@@ -30,9 +30,10 @@ class ERACE(Rehearsal):
     References
     ----------
     Caccia, Aljundi, Asadi, Tuytelaars, Pineau, Belilovsky, "New insights on reducing abrupt
-    representation change in online continual learning", 2022, equation 4. The paper's memory is filled while an experience is learnt, and its share of new
-    rows grows to 1/n; this one is filled afterwards, and the batch stands for them with that
-    weight. As long as the memory is empty, new rows compare all classes.
+    representation change in online continual learning", 2022, equation 4. The paper's memory is
+    filled while an experience is learnt, and its share of new rows grows to 1/n; this one is
+    filled afterwards, and the batch stands for them with that weight. As long as the memory is
+    empty, new rows compare all classes.
 
     Examples
     --------
