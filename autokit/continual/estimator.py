@@ -11,13 +11,54 @@ from sklearn.utils._param_validation import StrOptions
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
 from autokit.continual.heads import ClassHeads, NumberHeads
 from autokit.continual.lifecycle import ContinualEstimator
+from autokit.continual.parameters import ATTRIBUTES_DOC, PARAMETERS_DOC, STRATEGY_NAMES
 from autokit.estimators import KerasClassifier, KerasRegressor
 from autokit.preprocessing import ClassLabels
 from autokit.preprocessing.targets import shortened
 
 
 class ContinualModel(ContinualEstimator, BaseKerasClassifier):
-    """A classifier that learns task after task, and knows how much it forgot."""
+    __doc__ = (
+        """A classifier that learns task after task, and knows how much it forgot.
+
+    Each `partial_fit` is one experience: when it is over, the strategy notes what must be kept.
+    New classes may come at any time. Saved and loaded in between, it goes on exactly as if it
+    had not stopped.
+"""
+        + PARAMETERS_DOC.format(
+            strategies=STRATEGY_NAMES,
+            auto='"lwf" in the scenario "task" and "replay" otherwise',
+            scenarios='{"auto", "task", "domain", "class"}',
+            others='"domain": the same\n        classes each time. "class": new classes, to be told from all '
+            "the old ones.",
+        )
+        + """
+    Attributes
+    ----------
+    classes_ : np.ndarray of shape (n_classes,)
+        All labels so far, sorted."""
+        + ATTRIBUTES_DOC.format(
+            answers=", a logit per class (of each head)",
+            score="accuracy",
+            average="average_accuracy_, average_score_",
+            accuracy=" and accuracy",
+        )
+        + """
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from autokit import ContinualModel
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = ContinualModel(strategy="replay", random_state=0)
+    >>> for first in (0, 5):
+    ...     rows = (y >= first) & (y < first + 5)
+    ...     model = model.partial_fit(X[rows], y[rows])
+    >>> model.accuracy_matrix_.shape
+    (2, 2)
+    >>> bool(model.average_accuracy_ > 0.8)
+    True
+    """
+    )
 
     _parameter_constraints: dict = {
         **ContinualEstimator._parameter_constraints,
@@ -215,7 +256,35 @@ class ContinualModel(ContinualEstimator, BaseKerasClassifier):
 
 
 class ContinualRegressor(ContinualEstimator, BaseKerasRegressor):
-    """A regressor that learns task after task, and knows how much it forgot."""
+    __doc__ = (
+        """A regressor that learns task after task, and knows how much it forgot.
+
+    As `ContinualModel`, for numbers: one target or several.
+"""
+        + PARAMETERS_DOC.format(
+            strategies='"naive", "joint", "ewc", "si", "mas", "lwf", "replay", "agem",\n        '
+            '"progressive", "packnet"',
+            auto='"replay"',
+            scenarios='{"auto", "task", "domain"}',
+            others='"domain": one head\n        for all.',
+        )
+        + """
+    Attributes
+    ----------"""
+        + ATTRIBUTES_DOC.format(
+            answers=", to scaled targets", score="R2", average="average_score_", accuracy=""
+        )
+        + """
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from autokit import ContinualRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ContinualRegressor(random_state=0).fit(X, y, task_ids=X[:, 1] > 0)
+    >>> model.tasks_
+    [True, False]
+    """
+    )
 
     _parameter_constraints: dict = {
         **ContinualEstimator._parameter_constraints,

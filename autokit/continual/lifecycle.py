@@ -6,17 +6,14 @@ import copy
 import logging
 import warnings
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from autokit._backend import keras, tf
 from autokit.base import KerasEstimator
-from autokit.continual import metrics
 from autokit.continual.learner import (
     LearningConfig,
     Learnt,
@@ -27,13 +24,14 @@ from autokit.continual.learner import (
 )
 from autokit.continual.memory import Memory
 from autokit.continual.network import shapes_of, with_linear_head, with_units
+from autokit.continual.parameters import ContinualParameters
 from autokit.continual.protocols import Strategy
-from autokit.continual.strategies import STRATEGIES, make
-from autokit.estimators import OPTIMIZERS, build_model
+from autokit.continual.scores import Scores
+from autokit.continual.strategies import make
+from autokit.estimators import build_model
 from autokit.preprocessing import check_lengths
 from autokit.training import Batch, FitConfig, Forward
 from autokit.training.batches import split_places
-from autokit.training.forward import CHUNK_ROWS
 from autokit.training.progress import EpochProgress
 
 HELD_OUT_ROWS = 1000  # of one experience, at most
@@ -46,53 +44,14 @@ class ContinualWarning(UserWarning):
     """A strategy cannot do what the scenario asks of it."""
 
 
-class ContinualEstimator(KerasEstimator):
+class ContinualEstimator(ContinualParameters, Scores, KerasEstimator):
     """Learns one experience after another; subclassed for classes and for numbers."""
 
-    _parameter_constraints: dict = {
-        "model": [None, callable, keras.Model],
-        "strategy": [StrOptions({"auto", *STRATEGIES}), HasMethods(["objective", "after"])],
-        "memory_size": [Interval(Integral, 0, None, closed="left")],
-        "epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "optimizer": [StrOptions(OPTIMIZERS), keras.optimizers.Optimizer],
-        "learning_rate": [None, Interval(Real, 0, None, closed="neither")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
     _classifies: bool
 
     strategy_: Strategy
     scenario_: str
     tasks_: list
-
-    def __init__(
-        self,
-        model=None,
-        strategy="auto",
-        *,
-        scenario="auto",
-        memory_size=1000,
-        epochs=10,
-        batch_size=32,
-        optimizer="adam",
-        learning_rate=None,
-        validation_fraction=0.1,
-        random_state=None,
-        verbose=0,
-    ):
-        self.model = model
-        self.strategy = strategy
-        self.scenario = scenario
-        self.memory_size = memory_size
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X, y, task_ids=None) -> Self:
         """Learn a stream of experiences in order, from nothing.
@@ -207,8 +166,8 @@ class ContinualEstimator(KerasEstimator):
             )
         if chosen.uses_memory and not chosen.keeps_all and self.memory_size == 0:
             raise ValueError(
-                f"The 'memory_size' parameter is 0, but {name} rehearses stored rows; give it some, "
-                "or take a strategy without a memory, such as 'ewc'."
+                f"The 'memory_size' parameter is 0, but {name} rehearses stored rows; give it "
+                "some, or take a strategy without a memory, such as 'ewc'."
             )
         if chosen.classifies_only and not self._classifies:
             raise ValueError(
@@ -352,28 +311,6 @@ class ContinualEstimator(KerasEstimator):
             forwards[key] = Forward(model)
         return forwards[key](rows)
 
-    def _scored(self, learnt: Learnt, part: dict) -> float:
-        """The score on held-out rows; NaN if there are none."""
-        if len(part["x"]) == 0:
-            return float("nan")
-        model = self._answering(learnt, part["group"])
-        rows = part["x"]
-        outputs = np.concatenate(
-            [
-                model(tf.constant(rows[i : i + CHUNK_ROWS]), training=False).numpy()
-                for i in range(0, len(rows), CHUNK_ROWS)
-            ]
-        )
-        return self._score_outputs(learnt.heads, outputs, part)
-
-    def _note_scores(self, zero_shot: float, untrained: float) -> None:
-        scores = [row.copy() for row in self._scores]
-        if scores:
-            scores[-1] = np.append(scores[-1], zero_shot)
-        row = [self._scored(self._learnt, part) for part in self._held_out]
-        self._scores = [*scores, np.array(row)]
-        self._untrained = [*self._untrained, untrained]
-
     def _asked(self, task, n_rows: int) -> np.ndarray | None:
         """The head of each row that is asked for; None where the model must find it."""
         names = list(dict.fromkeys(self.tasks_))
@@ -408,35 +345,6 @@ class ContinualEstimator(KerasEstimator):
         group = self._group_of(task)
         model = self._answering(self._learnt, group)
         return with_units(model, np.flatnonzero(self._learnt.heads.groups == group)), group
-
-    @property
-    def score_matrix_(self) -> np.ndarray:
-        """``[i, j]``: score on held-out rows of experience j after learning i; NaN unmeasured."""
-        check_is_fitted(self)
-        matrix = np.full((len(self._scores),) * 2, np.nan)
-        for i, row in enumerate(self._scores):
-            matrix[i, : len(row)] = row
-        return matrix
-
-    @property
-    def average_score_(self) -> float:
-        """Mean score on all experiences now, see `autokit.continual.metrics`."""
-        return metrics.average_score(self.score_matrix_)
-
-    @property
-    def forgetting_(self) -> float:
-        """Mean fall from the best score ever, see `autokit.continual.metrics.forgetting`."""
-        return metrics.forgetting(self.score_matrix_)
-
-    @property
-    def backward_transfer_(self) -> float:
-        """Mean change on experiences since they were learnt, see `autokit.continual.metrics`."""
-        return metrics.backward_transfer(self.score_matrix_)
-
-    @property
-    def forward_transfer_(self) -> float:
-        """Mean head start on experiences before they came, see `autokit.continual.metrics`."""
-        return metrics.forward_transfer(self.score_matrix_, np.array(self._untrained))
 
     @property
     def state_size_bytes_(self) -> int:

@@ -65,7 +65,9 @@ def test_some_units_alone(make):
 
 def test_units_of_a_model_without_a_dense_end():
     inputs = keras.Input((4,))
-    both = keras.layers.Concatenate()([keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)])
+    both = keras.layers.Concatenate()(
+        [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)]
+    )
     model = keras.Model(inputs, both)
     assert head_of(model) is None
     part = with_units(model, np.array([1, 4]))
@@ -105,9 +107,7 @@ def test_a_model_without_a_dense_end_is_refused(make):
 def test_placed_and_cut():
     value = np.array([[1.0, 2.0]])
     np.testing.assert_array_equal(placed(value, (1, 3), np.array([2, 0])), [[2, 0, 1]])
-    np.testing.assert_array_equal(
-        placed(value, (1, 3), np.array([0, 2]), np.nan), [[1, np.nan, 2]]
-    )
+    np.testing.assert_array_equal(placed(value, (1, 3), np.array([0, 2]), np.nan), [[1, np.nan, 2]])
     assert placed(value, (1, 2), np.array([1, 0])) is value
     np.testing.assert_array_equal(cut(np.arange(4.0), (2,)), [0, 1])
 

@@ -1,0 +1,76 @@
+"""What an estimator knows about its own forgetting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from autokit._backend import tf
+from autokit.continual import metrics
+from autokit.continual.learner import Learnt
+from autokit.training.forward import CHUNK_ROWS
+
+
+class Scores:
+    """Scores on held-out rows of every experience, after each of them."""
+
+    _learnt: Learnt
+    _held_out: list[dict]
+    _scores: list[np.ndarray]
+    _untrained: list[float]
+
+    _answering: Any
+    _score_outputs: Any
+
+    def _scored(self, learnt: Learnt, part: dict) -> float:
+        """The score on held-out rows; NaN if there are none."""
+        if len(part["x"]) == 0:
+            return float("nan")
+        model = self._answering(learnt, part["group"])
+        rows = part["x"]
+        outputs = np.concatenate(
+            [
+                model(tf.constant(rows[i : i + CHUNK_ROWS]), training=False).numpy()
+                for i in range(0, len(rows), CHUNK_ROWS)
+            ]
+        )
+        return self._score_outputs(learnt.heads, outputs, part)
+
+    def _note_scores(self, zero_shot: float, untrained: float) -> None:
+        scores = [row.copy() for row in self._scores]
+        if scores:
+            scores[-1] = np.append(scores[-1], zero_shot)
+        row = [self._scored(self._learnt, part) for part in self._held_out]
+        self._scores = [*scores, np.array(row)]
+        self._untrained = [*self._untrained, untrained]
+
+    @property
+    def score_matrix_(self) -> np.ndarray:
+        """``[i, j]``: score on held-out rows of experience j after learning i; NaN unmeasured."""
+        check_is_fitted(self)
+        matrix = np.full((len(self._scores),) * 2, np.nan)
+        for i, row in enumerate(self._scores):
+            matrix[i, : len(row)] = row
+        return matrix
+
+    @property
+    def average_score_(self) -> float:
+        """Mean score on all experiences now, see `autokit.continual.metrics`."""
+        return metrics.average_score(self.score_matrix_)
+
+    @property
+    def forgetting_(self) -> float:
+        """Mean fall from the best score ever, see `autokit.continual.metrics.forgetting`."""
+        return metrics.forgetting(self.score_matrix_)
+
+    @property
+    def backward_transfer_(self) -> float:
+        """Mean change on experiences since they were learnt, see `autokit.continual.metrics`."""
+        return metrics.backward_transfer(self.score_matrix_)
+
+    @property
+    def forward_transfer_(self) -> float:
+        """Mean head start on experiences before they came, see `autokit.continual.metrics`."""
+        return metrics.forward_transfer(self.score_matrix_, np.array(self._untrained))
