@@ -65,8 +65,8 @@ class TracedStep:
     seed : int32 of shape (2,)
         Another in each step, for ``tf.random.stateless_*``.
     own : callable
-        ``own(groups=None) -> Objective``: the loss of the rows alone, over the units of each
-        row's head, with other groups if given.
+        ``own(groups=None, training=True) -> Objective``: the loss of the rows alone, over the
+        units of each row's head, with other groups if given.
     outputs : callable
         ``outputs(params, buffers, x, training=False)``: the network's raw outputs, of shape
         (n_rows, n_units).
@@ -339,7 +339,8 @@ class Chain(Strategy):
 
     def merged(self, fixed, changed):
         return {
-            str(i): s.merged(fixed[str(i)], changed[str(i)]) for i, s in enumerate(self.strategies)
+            str(i): s.merged(fixed[str(i)], changed.get(str(i), {}))
+            for i, s in enumerate(self.strategies)
         }
 
 
