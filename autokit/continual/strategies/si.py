@@ -27,8 +27,9 @@ class SI(Strategy):
 
     Parameters
     ----------
-    strength : float, default=1.0
-        The paper's c.
+    strength : float, default=100.0
+        The paper's c. The default is the power of ten that kept most of split digits, with a
+        shared head and with a head a task.
     damping : float, default=0.1
         The paper's xi: bounds the importance of weights that hardly moved.
 
@@ -45,7 +46,7 @@ class SI(Strategy):
     0.01
     """
 
-    strength: float = 1.0
+    strength: float = 100.0
     damping: float = 0.1
 
     weak_without_task: ClassVar[bool] = True
