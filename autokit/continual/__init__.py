@@ -23,6 +23,7 @@ _PUBLIC = {
     "MAS": "strategies",
     "Memory": "memory",
     "Naive": "strategies",
+    "PackNet": "strategies",
     "Progressive": "strategies",
     "Replay": "strategies",
     "SI": "strategies",

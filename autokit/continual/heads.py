@@ -73,14 +73,14 @@ class ClassHeads:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     @staticmethod
-    def objective(model, loss, groups):
+    def objective(model, loss, groups, training=True):
         """The loss over the units of each row's own head."""
 
         def masked(outputs, batch):
             inside = tf.equal(groups[None, :], tf.gather(groups, batch.y)[:, None])
             return outputs + tf.where(inside, 0.0, tf.constant(EXCLUDED, outputs.dtype))
 
-        return task_objective(model, loss, outputs_of=masked)
+        return task_objective(model, loss, training=training, outputs_of=masked)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class NumberHeads:
         return keras.losses.MeanSquaredError()
 
     @staticmethod
-    def objective(model, loss, groups):
+    def objective(model, loss, groups, training=True):
         """The loss over the units of each row's own head."""
 
         def own(outputs, batch):
@@ -134,7 +134,7 @@ class NumberHeads:
             return tf.gather(outputs, places, batch_dims=1)
 
         targets = _Targets(loss)
-        return task_objective(model, targets, outputs_of=own)
+        return task_objective(model, targets, training=training, outputs_of=own)
 
 
 class _Targets:

@@ -318,8 +318,8 @@ class _Learning:
                 memory_outputs=outputs,
                 has_memory=fixed["has_memory"],
                 seed=seed + tf.constant([1, 0]),
-                own=lambda other=None: heads.objective(
-                    model, loss, groups if other is None else other
+                own=lambda other=None, training=True: heads.objective(
+                    model, loss, groups if other is None else other, training
                 ),
                 outputs=forward,
                 classifies=heads.classifies,
