@@ -31,6 +31,7 @@ _PUBLIC = {
     "Strategy": "protocols",
     "TracedStep": "protocols",
     "chain": "protocols",
+    "plot_forgetting": "plot",
 }
 
 __all__ = list(_PUBLIC)

@@ -30,7 +30,7 @@ from autokit.continual.scores import Scores
 from autokit.continual.strategies import make
 from autokit.estimators import build_model
 from autokit.preprocessing import check_lengths
-from autokit.training import Batch, FitConfig, Forward
+from autokit.training import Batch, FitConfig, Forward, seeded
 from autokit.training.batches import split_places
 from autokit.training.progress import EpochProgress
 
@@ -282,9 +282,10 @@ class ContinualEstimator(ContinualParameters, Scores, KerasEstimator):
         if type(strategy).grow is not Strategy.grow or not self._held_out:
             return learnt.network
         model = learnt.network
-        fresh = type(model).from_config(model.get_config())
-        if not fresh.built:
-            fresh.build(model.input_shape)
+        with seeded(derived(self.seed_, len(self.tasks_), 4)):
+            fresh = type(model).from_config(model.get_config())
+            if not fresh.built:
+                fresh.build(model.input_shape)
         return fresh
 
     def _commit(self, learnt: Learnt, name, group: int) -> None:

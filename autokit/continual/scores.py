@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -11,6 +11,9 @@ from autokit._backend import tf
 from autokit.continual import metrics
 from autokit.continual.learner import Learnt
 from autokit.training.forward import CHUNK_ROWS
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 
 class Scores:
@@ -74,3 +77,21 @@ class Scores:
     def forward_transfer_(self) -> float:
         """Mean head start on experiences before they came, see `autokit.continual.metrics`."""
         return metrics.forward_transfer(self.score_matrix_, np.array(self._untrained))
+
+    def plot_forgetting(self, path=None, ax=None) -> matplotlib.figure.Figure:
+        """Draw the score on each experience over time, see `autokit.continual.plot_forgetting`.
+
+        Parameters
+        ----------
+        path : str, path-like or None, default=None
+            Where to save the picture; its ending names the format.
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; a figure of its own by default.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from autokit.continual.plot import plot_forgetting
+
+        return plot_forgetting(self, path, ax)

@@ -267,7 +267,8 @@ def _values(model) -> list[np.ndarray]:
     arrays += tf.nest.flatten(learnt.state) + list(learnt.optimizer_state)
     memory = [getattr(learnt.memory, f.name) for f in fields(learnt.memory)]
     arrays += [part for part in memory if part is not None]
-    arrays += [model.score_matrix_, model.classes_, np.array(model.tasks_), learnt.heads.groups]
+    arrays += [model.score_matrix_, np.array(model.forward_transfer_)]
+    arrays += [model.classes_, np.array(model.tasks_), learnt.heads.groups]
     arrays += [np.array(values) for values in model.history_.values()]
     return [np.asarray(a) for a in arrays]
 
