@@ -25,7 +25,7 @@ def head_of(model: keras.Model) -> keras.layers.Dense | None:
 def features_of(model: keras.Model) -> keras.Model:
     """The part before the output layer, sharing its layers; the whole model if it has none."""
     head = head_of(model)
-    return model if head is None else keras.Model(model.inputs, head.input)
+    return model if head is None else keras.Model(model.inputs[0], head.input)
 
 
 def with_linear_head(model: keras.Model) -> keras.Model:

@@ -118,7 +118,7 @@ def nearest_mean(network: keras.Model, mean: np.ndarray) -> keras.Model:
     known = ~np.isnan(mean).any(axis=0)
     outputs = keras.layers.Dense(mean.shape[1], name="nearest_mean")
     features = keras.layers.UnitNormalization(name="unit_features")(backbone.output)
-    model = keras.Model(backbone.inputs, outputs(features))
+    model = keras.Model(backbone.inputs[0], outputs(features))
     kernel = np.where(known, 2.0 * mean, 0.0)
     outputs.set_weights([kernel, np.where(known, -np.square(mean).sum(axis=0), UNKNOWN)])
     return model
