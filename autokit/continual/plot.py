@@ -64,8 +64,9 @@ def plot_forgetting(model: Any, path=None, ax=None) -> matplotlib.figure.Figure:
     ax.set_xlabel("experiences learnt")
     ax.set_ylabel("accuracy on held-out rows" if model._classifies else "R2 on held-out rows")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_title(f"{type(model.strategy_).__name__}: forgetting {model.forgetting_:.3f}")
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    name, forgetting = type(model.strategy_).__name__, model.forgetting_
+    ax.set_title(name if np.isnan(forgetting) else f"{name}: forgetting {forgetting:.3f}")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=1 + len(scores) // 15)
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure

@@ -44,6 +44,8 @@ def test_saves_and_draws_where_it_is_told(tmp_path):
 
 def test_leaves_out_what_was_not_measured():
     model = _model([[np.nan], [np.nan, 0.8]], [0, 1])
-    assert list(_lines(plot_forgetting(model).axes[0])) == ["task 1", "average"]
+    axes = plot_forgetting(model).axes[0]
+    assert list(_lines(axes)) == ["task 1", "average"]
+    assert axes.get_title() == "Naive"
     with pytest.raises(ValueError, match="validation_fraction"):
         plot_forgetting(_model([[np.nan], [np.nan, np.nan]], [0, 1]))
