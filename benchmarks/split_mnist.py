@@ -43,7 +43,7 @@ GRID = {"ewc": [1e1, 1e2, 1e3, 1e4, 1e5, 1e6], "si": [0.1, 1.0, 10.0, 100.0, 1e3
 
 def strategy(method: str, scenario: str, strength: float | None = None):
     """The strategy of a method, with its strength for the scenario."""
-    from autokit.continual import EWC, SI
+    from autokit.continual import EWC, SI, Replay
     from autokit.continual.strategies import make
 
     kind = method.split()[-1]
@@ -51,6 +51,8 @@ def strategy(method: str, scenario: str, strength: float | None = None):
         strength = STRENGTHS.get(kind, {}).get(scenario)
     if kind == "ewc":
         return EWC(strength=strength, online=method.startswith("online"))
+    if kind == "replay":
+        return Replay(select="balanced")
     return SI(strength=strength) if kind == "si" else make(method)
 
 

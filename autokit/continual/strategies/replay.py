@@ -18,9 +18,10 @@ class Replay(Rehearsal):
 
     Parameters
     ----------
-    select : {"balanced", "herding", "reservoir"}, default="balanced"
+    select : {"balanced", "herding", "reservoir"}, default="reservoir"
         What the memory keeps: as many rows of each class, those whose features together are
-        nearest to their class's mean, or a uniform sample of all rows seen.
+        nearest to their class's mean, or a uniform sample of all rows seen, which has the classes'
+        own shares: where one is rare, a balanced memory would make the network expect it often.
 
     References
     ----------
@@ -30,9 +31,11 @@ class Replay(Rehearsal):
     Examples
     --------
     >>> from autokit.continual import Replay
-    >>> Replay(select="reservoir").selection
-    'reservoir'
+    >>> Replay(select="balanced").selection
+    'balanced'
     """
+
+    select: str = "reservoir"
 
     def objective(self, objective, step):
         own = step.own()
