@@ -12,7 +12,13 @@ from autokit._backend import keras, tf
 from autokit.continual.memory import SELECTIONS, Memory, Offer
 from autokit.continual.network import capacity, features_of, head_of, placed, resized, shapes_of
 from autokit.continual.protocols import Experience, Growth, State, Strategy, TracedStep
-from autokit.continual.widths import narrowed, narrowed_values, widened, widened_values
+from autokit.continual.widths import (
+    narrowed,
+    narrowed_values,
+    optimizer_shapes,
+    widened,
+    widened_values,
+)
 from autokit.layers import copied
 from autokit.training import (
     Batch,
@@ -399,10 +405,3 @@ def _draw(stored, seed, n_rows):
     rows = tf.random.stateless_uniform([n_rows], seed, 0, n_stored, tf.int32)
     taken = {name: tf.gather(part, rows) for name, part in stored.items()}
     return TensorBatch(taken["x"], taken["y"]), taken.get("outputs")
-
-
-def optimizer_shapes(network: keras.Model, config: FitConfig) -> list[tuple]:
-    """Shapes of the variables that the configured optimizer keeps for a network."""
-    optimizer = make_optimizer(config)
-    optimizer.build(network.trainable_variables)
-    return shapes_of(optimizer.variables)

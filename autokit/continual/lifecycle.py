@@ -14,20 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from autokit._backend import keras, tf
 from autokit.base import KerasEstimator
-from autokit.continual.learner import (
-    LearningConfig,
-    Learnt,
-    derived,
-    grown,
-    learn,
-    optimizer_shapes,
-)
+from autokit.continual.learner import LearningConfig, Learnt, derived, grown, learn
 from autokit.continual.memory import Memory
 from autokit.continual.network import shapes_of, with_linear_head, with_units
 from autokit.continual.parameters import ContinualParameters
 from autokit.continual.protocols import Strategy
 from autokit.continual.scores import Scores
 from autokit.continual.strategies import make
+from autokit.continual.widths import optimizer_shapes
 from autokit.estimators import build_model
 from autokit.preprocessing import check_lengths
 from autokit.training import Batch, FitConfig, Forward, seeded
@@ -279,7 +273,8 @@ class ContinualEstimator(ContinualParameters, Scores, KerasEstimator):
     def _fresh(self, learnt) -> keras.Model:
         """A network of the present size as it is initialised."""
         strategy = self.strategy_
-        if type(strategy).grow is not Strategy.grow or not self._held_out:
+        is_scored = bool(self._held_out) and self.validation_fraction > 0
+        if type(strategy).grow is not Strategy.grow or not is_scored:
             return learnt.network
         model = learnt.network
         with seeded(derived(self.seed_, len(self.tasks_), 4)):

@@ -1,4 +1,4 @@
-"""What a strategy remembers, made wider and narrower with the network's output layer."""
+"""What strategies and optimizers remember, made wider and narrower with the output layer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autokit.continual.network import cut, placed
+from autokit._backend import keras
+from autokit.continual.network import cut, placed, shapes_of
 from autokit.continual.protocols import PerUnit, State
+from autokit.training import FitConfig
+from autokit.training.fit_loop import make_optimizer
+from autokit.training.programs import has_schedule
+
+KEPT_SHAPES = 64  # networks and optimizers whose shapes are remembered
+_shapes: dict[tuple, list[tuple]] = {}
 
 
 def widened(state: State, shapes: Sequence[tuple], places: np.ndarray, n_units: int) -> State:
@@ -52,6 +59,20 @@ def widened_values(values: Sequence, shapes: Sequence[tuple], places: np.ndarray
 def narrowed_values(values: Sequence, shapes: Sequence[tuple]) -> list:
     """The inverse of `widened_values` where the old units are the first ones."""
     return [cut(np.asarray(v), s) for v, s in zip(values, shapes, strict=True)]
+
+
+def optimizer_shapes(network: keras.Model, config: FitConfig) -> list[tuple]:
+    """Shapes of the variables that the configured optimizer keeps for a network."""
+    optimizer, params = make_optimizer(config), network.trainable_variables
+    rate = has_schedule(optimizer) or None  # a number is a variable, whatever it is
+    settings = optimizer.get_config() | {"learning_rate": rate, "name": None}
+    key = (type(optimizer), str(settings), *((tuple(p.shape), str(p.dtype)) for p in params))
+    if key not in _shapes:  # making variables takes longer than an epoch of a small network
+        optimizer.build(params)
+        if len(_shapes) >= KEPT_SHAPES:
+            _shapes.clear()
+        _shapes[key] = shapes_of(optimizer.variables)
+    return _shapes[key]
 
 
 def _each(state, change):

@@ -28,8 +28,9 @@ class MAS(Strategy):
 
     Parameters
     ----------
-    strength : float, default=1.0
-        The paper's lambda.
+    strength : float, default=0.1
+        The paper's lambda. The default is the power of ten that kept most of split digits, with
+        a shared head and with a head a task.
     n_rows : int, default=None
         Rows of an experience that the importance is measured on, drawn at random; None takes
         2,000 at most.
@@ -46,7 +47,7 @@ class MAS(Strategy):
     500
     """
 
-    strength: float = 1.0
+    strength: float = 0.1
     n_rows: int | None = None
 
     weak_without_task: ClassVar[bool] = True
