@@ -11,7 +11,6 @@ from autokit.continual.network import cut, placed, shapes_of
 from autokit.continual.protocols import PerUnit, State
 from autokit.training import FitConfig
 from autokit.training.fit_loop import make_optimizer
-from autokit.training.programs import has_schedule
 
 KEPT_SHAPES = 64  # networks and optimizers whose shapes are remembered
 _shapes: dict[tuple, list[tuple]] = {}
@@ -63,11 +62,13 @@ def narrowed_values(values: Sequence, shapes: Sequence[tuple]) -> list:
 
 def optimizer_shapes(network: keras.Model, config: FitConfig) -> list[tuple]:
     """Shapes of the variables that the configured optimizer keeps for a network."""
-    optimizer, params = make_optimizer(config), network.trainable_variables
-    rate = has_schedule(optimizer) or None  # a number is a variable, whatever it is
-    settings = optimizer.get_config() | {"learning_rate": rate, "name": None}
-    key = (type(optimizer), str(settings), *((tuple(p.shape), str(p.dtype)) for p in params))
+    params, kind = network.trainable_variables, config.optimizer
+    if not isinstance(kind, str):
+        kind = (type(kind), str(kind.get_config() | {"name": None}))
+    rate = isinstance(config.learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    key = (kind, rate, *((tuple(p.shape), str(p.dtype)) for p in params))
     if key not in _shapes:  # making variables takes longer than an epoch of a small network
+        optimizer = make_optimizer(config)
         optimizer.build(params)
         if len(_shapes) >= KEPT_SHAPES:
             _shapes.clear()
