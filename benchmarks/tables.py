@@ -51,6 +51,16 @@ COLUMNS = {
         "worst": ("from the worst accuracy", 3),
         "cpu_ms_per_query": ("CPU ms a query", 1),
     },
+    "split_mnist": {
+        "value": ("accuracy", 4),
+        "state_mib": ("MiB kept", 2),
+        "cpu_seconds": ("CPU seconds", 0),
+    },
+    "natural_streams": {
+        "value": ("accuracy or R2", 4),
+        "forgotten": ("forgotten", 4),
+        "cpu_seconds": ("CPU seconds", 1),
+    },
     "search_memory": {"value": ("growth after trial 10", 3), "growth_from_first": ("in all", 3)},
     "search_kills": {"value": ("trials lost", 0), "trials": ("trials", 0)},
     "int8_size": {
