@@ -9,6 +9,7 @@ from autokit._backend import keras
 from autokit.continual.network import (
     capacity,
     cut,
+    features_of,
     head_of,
     placed,
     resized,
@@ -114,3 +115,16 @@ def test_placed_and_cut():
 
 def test_capacity_doubles_from_sixteen():
     assert [capacity(n) for n in (1, 16, 17, 32, 33, 100)] == [16, 16, 32, 32, 64, 128]
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_features_are_what_enters_the_output_layer(make):
+    model = make()
+    kernel, bias = (v.numpy() for v in head_of(model).variables)
+    found = features_of(model)(ROWS).numpy()
+    np.testing.assert_allclose(found @ kernel + bias, model(ROWS).numpy(), atol=1e-5)
+
+
+def test_a_model_without_an_output_layer_is_its_own_features():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Activation("tanh")])
+    assert features_of(model) is model

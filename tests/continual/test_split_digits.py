@@ -15,12 +15,12 @@ def digits():
     return train_test_split(X, y, test_size=0.3, random_state=0, stratify=y)
 
 
-def learnt(digits, strategy, scenario):
+def learnt(digits, strategy, scenario, epochs=10):
     """The model after five tasks, and its accuracy on all digits, or on odd against even."""
     X, X_test, y, y_test = digits
     labels, labels_test = (y % 2, y_test % 2) if scenario == "domain" else (y, y_test)
     model = ContinualModel(
-        strategy=strategy, scenario=scenario, memory_size=500, epochs=10, random_state=0
+        strategy=strategy, scenario=scenario, memory_size=500, epochs=epochs, random_state=0
     )
     for task in range(5):
         rows = y // 2 == task
@@ -44,7 +44,7 @@ def test_without_a_memory_all_but_the_last_classes_are_forgotten(digits):
 
 def test_projected_gradients_forget_less_than_plain_ones(digits):
     (projected, accuracy), (plain, base) = (
-        learnt(digits, strategy, "domain") for strategy in ("agem", "naive")
+        learnt(digits, strategy, "domain", epochs=60) for strategy in ("agem", "naive")
     )
-    assert accuracy > base
-    assert projected.forgetting_ < plain.forgetting_ - 0.01
+    assert accuracy > base + 0.02
+    assert projected.forgetting_ < plain.forgetting_

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autokit._backend import keras, tf
-from autokit.continual import ContinualModel, DERPlusPlus
+from autokit.continual import EWC, ContinualModel, DERPlusPlus, chain
 from autokit.continual.strategies.der import mean_square
 
 
@@ -67,6 +67,16 @@ def test_answers_are_stored_as_the_network_gave_them():
         np.testing.assert_array_equal(answer[[1, 2]], kept[row.tobytes()])
     answers = model.model_(memory.x[~old]).numpy()
     np.testing.assert_allclose(memory.outputs[~old], answers, atol=1e-6)
+
+
+def test_strengths_in_a_chain_are_those_of_the_coming_experience():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)).astype(np.float32), np.arange(60) % 2
+    model = ContinualModel(network, epochs=1, random_state=0)
+    for alpha in (0.1, 0.7):
+        both = chain(EWC(strength=1.0), DERPlusPlus(alpha=alpha))
+        model.set_params(strategy=both).partial_fit(X, y)
+        assert model._learnt.state["1"]["alpha"] == np.float32(alpha)
 
 
 def test_all_strengths_share_a_training():
