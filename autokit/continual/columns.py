@@ -1,15 +1,15 @@
 """A network of columns: one a task, each fed by the hidden layers of those before.
 
 Column 0 is the first network itself, with its layers' names; the layers of column k are named
-``column<k>_<name>``, its adapters ``column<k>_<name>_from<j>``. The outputs of all columns are
-concatenated by a layer named ``columns``. Names and configuration tell everything, so that a
-network that was saved goes on growing.
+``column<k>_<name>``. One that hears earlier columns gets what it is given and what they are given
+there, concatenated: a sum of projections, of which the others' start at zero. The outputs of all
+columns are concatenated by a layer named ``columns``. Names and configuration tell everything, so
+that a network that was saved goes on growing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def heads_of(network: keras.Model) -> list:
 
 
 def n_params(network: keras.Model) -> np.ndarray:
-    """Parameters of each column, adapters included, int64 of shape (n_columns,)."""
+    """Parameters of each column, lateral ones included, int64 of shape (n_columns,)."""
     counts = np.zeros(len(heads_of(network)), np.int64)
     for layer in network.layers:
         counts[_column_of(layer.name)] += layer.count_params()
@@ -90,10 +90,9 @@ class _Column:
     def __init__(self, number, width, is_frozen, template, settings, earlier):
         self.number, self.width, self.is_frozen = number, width, is_frozen
         self.head, self.settings, self.earlier = head_of(template).name, settings, earlier
-        self.fed: dict[str, Any] = {}  # by layer: what a dense or convolution layer is given
+        self.given: dict[str, list] = {}  # by layer: what it was called on, if that is learnt
         self.same: list = []  # tensors that are alike in all columns
         self.names: dict[int, str] = {}
-        self.activations: dict[str, Any] = {}
 
     def build(self, template, inputs) -> None:
         """Call a copy of each of the template's layers, in its order."""
@@ -114,9 +113,6 @@ class _Column:
         if own is not None:
             noise = {k: own.get_config()[k] for k in _NOISE if k in config}
             config |= dict.fromkeys(noise, 0.0) if self.is_frozen else noise
-        if self._takes_part(base):
-            self.activations[base] = model.activation
-            config["activation"] = "linear"
         copy = type(model).from_config(config)
         if own is not None:
             copy.trainable = own.trainable and not self.is_frozen
@@ -124,39 +120,30 @@ class _Column:
         return copy
 
     def call(self, layer, *args, **kwargs):
-        """The layer's answer, with what earlier columns add to it."""
-        base, output = self.names.get(id(layer)), layer(*args, **kwargs)
+        """The layer's answer to its own column and, where it can, to those before."""
+        base = self.names.get(id(layer))
         own = self.settings.get(base)
-        given = keras.tree.flatten((args, kwargs))
-        tensors = [t for t in given if isinstance(t, keras.KerasTensor)]
+        arguments = keras.tree.flatten((args, kwargs))
+        tensors = [part for part in arguments if isinstance(part, keras.KerasTensor)]
         is_same = all(any(t is s for s in self.same) for t in tensors)
+        if _connects(layer) and not is_same:
+            self.given.setdefault(base, []).append(args[0])
+            if self.earlier and len(self.earlier[0].given[base]) == 1:
+                return _heard(layer, args[0], [c.given[base][0] for c in self.earlier])
+        output = layer(*args, **kwargs)
         if is_same and (own is None or not own.trainable_weights):
             self.same += keras.tree.flatten(output)
-        if not is_same and _connects(layer) and base not in self.fed:
-            self.fed[base] = args[0]
-        if base not in self.activations:
-            return output
-        added = [self._adapter(layer, base, c.number)(c.fed[base]) for c in self.earlier]
-        output = keras.layers.Add(name=f"{layer.name}_sum")([output, *added])
-        activation = self.activations[base]
-        if activation is keras.activations.linear:
-            return output
-        return keras.layers.Activation(activation, name=f"{layer.name}_activation")(output)
+        return output
 
-    def _takes_part(self, base) -> bool:
-        return bool(self.earlier) and base in self.earlier[0].fed
 
-    def _adapter(self, layer, base, number):
-        config = layer.get_config()
-        config |= {"name": f"{layer.name}_from{number}", "use_bias": False}
-        config |= {"kernel_initializer": "zeros", "activity_regularizer": None}
-        if isinstance(layer, _CONVOLUTIONS):
-            config["groups"] = 1
-            if config["padding"] != "valid":
-                config["kernel_size"] = (1,) * len(config["kernel_size"])
-        adapter = type(layer).from_config(config)
-        adapter.trainable = layer.trainable
-        return adapter
+def _heard(layer, own, others):
+    """The layer's answer to its own input and others, which it does not heed at first."""
+    both = keras.layers.Concatenate(name=f"{layer.name}_inputs")([own, *others])
+    output, kernel, width = layer(both), layer.kernel, own.shape[-1]
+    values = np.zeros(kernel.shape, np.float32)  # (..., n_inputs, n_outputs)
+    values[..., :width, :] = layer.kernel_initializer((*kernel.shape[:-2], width, kernel.shape[-1]))
+    kernel.assign(values)
+    return output
 
 
 def _joined(outputs):
@@ -164,7 +151,9 @@ def _joined(outputs):
 
 
 def _connects(layer) -> bool:
-    return type(layer) in (keras.layers.Dense, *_CONVOLUTIONS)
+    if type(layer) in _CONVOLUTIONS:
+        return layer.groups == 1 and layer.data_format == "channels_last"
+    return type(layer) is keras.layers.Dense
 
 
 def _weighted(template) -> list:

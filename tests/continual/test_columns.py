@@ -106,33 +106,58 @@ def test_columns_hear_all_before_them():
             values[f"{place}/moving_variance"] + 1e-3
         )
         a = np.maximum(a * values[f"{place}/gamma"] + values[f"{place}/beta"], 0.0)
-        b = a @ values[f"{own}b/kernel"] + values[f"{own}b/bias"]
-        b = np.tanh(b + sum(h[0] @ values[f"{own}b_from{j}/kernel"] for j, h in enumerate(hidden)))
-        c = b @ values[f"{own}c/kernel"] + values[f"{own}c/bias"]
-        c = c + sum(h[1] @ values[f"{own}c_from{j}/kernel"] for j, h in enumerate(hidden))
+        u = np.split(values[f"{own}b/kernel"], k + 1)  # its own, then column 0's, 1's, ...
+        b = a @ u[0] + sum(h[0] @ u[1 + j] for j, h in enumerate(hidden))
+        b = np.tanh(b + values[f"{own}b/bias"])
+        u = np.split(values[f"{own}c/kernel"], k + 1)
+        c = b @ u[0] + sum(h[1] @ u[1 + j] for j, h in enumerate(hidden))
         hidden.append([a, b])
-        np.testing.assert_allclose(heads_output(network, rows, k), c, rtol=1e-4, atol=1e-5)
+        expected = c + values[f"{own}c/bias"]
+        np.testing.assert_allclose(heads_output(network, rows, k), expected, rtol=1e-4, atol=1e-5)
 
 
 def heads_output(network, rows, column):
     return network(rows).numpy()[:, 2 * column : 2 * column + 2]
 
 
-def test_parameters_of_a_column_are_its_own_and_its_adapters():
+def test_parameters_of_a_column_are_its_own_and_lateral_ones():
     network, _ = _grown(_mlp, 3)
     own = 5 * 4 + 4 * 4 + (4 * 3 + 3) + (3 * 2 + 2)
-    adapters = 4 * 3 + 3 * 2
-    assert n_params(network).tolist() == [own, own + adapters, own + 2 * adapters]
+    lateral = 4 * 3 + 3 * 2
+    assert n_params(network).tolist() == [own, own + lateral, own + 2 * lateral]
     assert n_params(_mlp()).tolist() == [own]
 
 
 def test_a_new_column_begins_as_if_alone():
     network, _ = _grown(_mlp)
-    adapters = [layer for layer in network.layers if "_from" in layer.name]
-    assert [layer.name for layer in adapters] == ["column1_b_from0", "column1_c_from0"]
-    assert all((layer.kernel.value.numpy() == 0).all() for layer in adapters)
+    for name, width in (("b", 4), ("c", 3)):
+        own, lateral = np.split(network.get_layer(f"column1_{name}").kernel.value.numpy(), 2)
+        assert len(own) == width
+        assert (lateral == 0).all()
+        assert (own != 0).all()
+        # drawn for its own inputs, as if there were no others
+        limit = np.sqrt(6.0 / sum(own.shape))
+        assert np.abs(own).max() <= limit
     first, second = network.get_layer("a"), network.get_layer("column1_a")
+    assert first.kernel.shape == second.kernel.shape
     assert not np.array_equal(first.kernel.value.numpy(), second.kernel.value.numpy())
+
+
+def test_convolutions_hear_too_but_not_in_groups():
+    network, _ = _grown(_strided)
+    widths = {n: network.get_layer(f"column1_{n}").kernel.shape[-2] for n in ("same", "valid")}
+    assert widths == {"same": 1, "valid": 8}
+    assert network.get_layer("column1_grouped").kernel.shape == (3, 3, 3, 4)
+
+
+def test_layers_called_twice_hear_no_others():
+    inputs = keras.Input((4,))
+    twice = layers.Dense(4, activation="relu", name="twice")
+    x = layers.Dense(4, name="a")(inputs)
+    model = keras.Model(inputs, layers.Dense(2, name="c")(twice(twice(x))))
+    network = with_columns(model, [2, 2], np.arange(2), 0)
+    assert network.get_layer("column1_twice").kernel.shape == (4, 4)
+    assert network.get_layer("column1_c").kernel.shape == (8, 2)
 
 
 def test_only_the_last_column_learns_and_draws_at_random():
@@ -151,11 +176,8 @@ def test_what_no_column_trains_is_the_same_in_all():
     means = [network.get_layer(n).mean.numpy() for n in ("scale", "column1_scale", "column2_scale")]
     np.testing.assert_array_equal(means[0], means[2])
     # and what sees it alone hears no other column
-    assert [x.name for x in network.layers if "_from" in x.name] == [
-        "column1_c_from0",
-        "column2_c_from0",
-        "column2_c_from1",
-    ]
+    shapes = [network.get_layer(f"column2_{name}").kernel.shape for name in ("a", "c")]
+    assert shapes == [(5, 4), (12, 2)]
 
 
 def test_the_last_column_gets_more_units():

@@ -23,20 +23,20 @@ class Progressive(Strategy):
     Earlier columns are frozen, so nothing is ever forgotten: their answers stay the same bit for
     bit. The price is growth: parameters grow with the square of the number of tasks.
 
-    Each column is a fresh copy of the first network. The adapters U are linear: dense for dense
-    layers; for convolutions of kernel size 1, or with the layer's own kernel where it does not
-    pad. They start at zero. Dense and convolution layers of any functional model are connected,
-    one with branches too; other layers are left without a lateral connection, and so are layers
-    that see the input alone. Frozen columns draw nothing at random: no dropout, and batch
-    normalisation by its statistics.
+    Each column is a fresh copy of the first network. The lateral weights U are of the layer's own
+    kind and start at zero: for a convolution, kernels of its size. Dense and convolution layers of
+    any functional model are connected, one with branches too; other layers are left without a
+    lateral connection, and so are those that see the input alone, are called twice, or have
+    groups. Frozen columns draw nothing at random: no dropout, and batch normalisation by its
+    statistics.
 
     Every scenario has a column for each task. Without the task at predict the most confident
     column answers, which was trained on its own classes alone and is often wrong.
 
     References
     ----------
-    Rusu et al., "Progressive Neural Networks", 2016, equation 1. Its adapters for Atari, hidden
-    layers of their own with a learnt scale (equation 2), are not used.
+    Rusu et al., "Progressive Neural Networks", 2016, equation 1. The adapters of equation 2,
+    hidden layers of their own with a learnt scale and convolutions of size 1, are not used.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class Progressive(Strategy):
 
     @staticmethod
     def n_params(network: keras.Model) -> np.ndarray:
-        """Parameters of each column, its adapters included.
+        """Parameters of each column, lateral ones included.
 
         Parameters
         ----------

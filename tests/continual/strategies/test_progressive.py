@@ -36,9 +36,9 @@ def test_growth_is_reported():
     for task in range(3):
         X, y = _rows(0, 1, seed=task)
         model.partial_fit(X, y, task=task)
-    own, adapters = (4 * 8 + 8) + (8 * 2 + 2), 8 * 2
+    own, lateral = (4 * 8 + 8) + (8 * 2 + 2), 8 * 2
     counts = model.strategy_.n_params(model.model_)
-    assert counts.tolist() == [own, own + adapters, own + 2 * adapters]
+    assert counts.tolist() == [own, own + lateral, own + 2 * lateral]
 
 
 def test_the_most_confident_column_answers_without_a_task():
