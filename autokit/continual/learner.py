@@ -218,11 +218,10 @@ class _Learning:
         experience.remember = self._remember
         state = strategy.after(experience)
         self._finish_network()
-        state = narrowed(state, self.exact, self.heads.n_units)
         return Learnt(
             network=self.result,
             heads=self.heads,
-            state=state,
+            state=narrowed(state, self.exact, self.heads.n_units),
             memory=self._remember(),
             optimizer_state=self._exact_optimizer_state(),
             n_experiences=experience.number + 1,
@@ -263,8 +262,8 @@ class _Learning:
 
             return piece
 
-        optimizer = make_optimizer(self.setup.config)
-        loss, regime = self.heads.loss(), self._regime()
+        optimizer, regime = make_optimizer(self.setup.config), self._regime()
+        loss = self.heads.loss()
         weight = None if batch.weight is None else tf.constant(batch.weight, tf.float32)
         tensors = TensorBatch(tf.constant(batch.x), tf.constant(batch.y), weight)
         with borrowed(self.network, optimizer, loss, None, self.constraints, regime) as program:
@@ -365,21 +364,15 @@ class _Learning:
     def _wide_optimizer_state(self) -> list:
         state = self.learnt.optimizer_state
         shapes = optimizer_shapes(self.network, self.setup.config)
-        n_units = self.heads.n_units
-        if len(state) != len(shapes):
-            return []
-        return widened_values(state, shapes, np.arange(n_units))
+        places = np.arange(self.heads.n_units)
+        return widened_values(state, shapes, places) if len(state) == len(shapes) else []
 
     def _exact_optimizer_state(self) -> list:
         shapes = optimizer_shapes(self.result, self.setup.config)
-        return (
-            narrowed_values(self.optimizer_state, shapes)
-            if len(shapes) == len(self.optimizer_state)
-            else []
-        )
+        state = self.optimizer_state
+        return narrowed_values(state, shapes) if len(state) == len(shapes) else []
 
     def _remember(self) -> Memory:
-        """The memory after this experience."""
         if self.kept is None:
             self.kept = self._memory()
         return self.kept
@@ -394,10 +387,10 @@ class _Learning:
                 memory = replace(memory, outputs=np.zeros((0, n_units), np.float32))
             outputs = answers(self.network, batch.x)[:, :n_units]
         size = np.iinfo(int).max if strategy.keeps_all else self.setup.memory_size
-        selection = SELECTIONS[strategy.selection]
+        priority, rows = SELECTIONS[strategy.selection]
         offer = Offer(batch, lambda: answers(features_of(self.network), batch.x), size)
-        both = memory.joined(batch, selection.priority(offer, experience.rng), outputs)
-        return both if len(both) <= size else both.take(selection.rows(both, size))
+        both = memory.joined(batch, priority(offer, experience.rng), outputs)
+        return both if len(both) <= size else both.take(rows(both, size))
 
 
 def _draw(stored, seed, n_rows):

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from autokit._backend import tf
 from autokit.continual import metrics
 from autokit.continual.learner import Learnt
-from autokit.training.forward import CHUNK_ROWS
+from autokit.training.forward import answers
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -31,14 +30,7 @@ class Scores:
         """The score on held-out rows; NaN if there are none."""
         if len(part["x"]) == 0:
             return float("nan")
-        model = self._answering(learnt, part["group"])
-        rows = part["x"]
-        outputs = np.concatenate(
-            [
-                model(tf.constant(rows[i : i + CHUNK_ROWS]), training=False).numpy()
-                for i in range(0, len(rows), CHUNK_ROWS)
-            ]
-        )
+        outputs = answers(self._answering(learnt, part["group"]), part["x"])
         return self._score_outputs(learnt.heads, outputs, part)
 
     def _note_scores(self, zero_shot: float, untrained: float) -> None:
