@@ -34,6 +34,9 @@ from autokit.training.program import Program
 # Name of a strategy -> parameters with which it takes a moment and still learns; most need none.
 SHORT: dict[str, dict[str, Any]] = {
     "ewc": {"strength": 1.0},
+    # a class that comes again is otherwise held to what the network made of it in between
+    "lwf": {"temperature": 0.25},
+    "si": {"strength": 1.0},
 }
 
 SCENARIOS = ("task", "domain", "class")
