@@ -11,7 +11,7 @@ _PUBLIC = {
     "AGEM": "strategies",
     "Chain": "protocols",
     "ContinualModel": "estimator",
-    "ContinualRegressor": "estimator",
+    "ContinualRegressor": "regressor",
     "ContinualWarning": "lifecycle",
     "DERPlusPlus": "strategies",
     "ERACE": "strategies",

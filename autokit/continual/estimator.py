@@ -1,18 +1,17 @@
-"""ContinualModel and ContinualRegressor."""
+"""ContinualModel: a classifier that learns task after task."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
-from autokit.base import BaseKerasClassifier, BaseKerasRegressor
-from autokit.continual.heads import ClassHeads, NumberHeads
-from autokit.continual.lifecycle import ContinualEstimator
+from autokit.base import BaseKerasClassifier
+from autokit.continual.heads import ClassHeads
+from autokit.continual.lifecycle import ContinualEstimator, dressed
 from autokit.continual.parameters import ATTRIBUTES_DOC, PARAMETERS_DOC, STRATEGY_NAMES
-from autokit.estimators import KerasClassifier, KerasRegressor
+from autokit.estimators import KerasClassifier
 from autokit.preprocessing import ClassLabels
 from autokit.preprocessing.targets import shortened
 
@@ -29,8 +28,8 @@ class ContinualModel(ContinualEstimator, BaseKerasClassifier):
             strategies=STRATEGY_NAMES,
             auto='"lwf" in the scenario "task" and "replay" otherwise',
             scenarios='{"auto", "task", "domain", "class"}',
-            others='"domain": the same\n        classes each time. "class": new classes, to be told from all '
-            "the old ones.",
+            others='"domain": the same\n        classes each time. "class": new classes, to be '
+            "told from all the old ones.",
         )
         + """
     Attributes
@@ -235,11 +234,9 @@ class ContinualModel(ContinualEstimator, BaseKerasClassifier):
 
     def _probabilities(self, outputs, group) -> np.ndarray:
         heads = self._learnt.heads
-        inside = outputs[:, heads.groups == group].astype(np.float32)
-        inside = np.exp(inside - inside.max(axis=1, keepdims=True))
         answer = np.zeros((len(outputs), len(self.classes_)), np.float32)
         columns = np.searchsorted(self.classes_, heads.classes[group])
-        answer[:, columns] = inside / inside.sum(axis=1, keepdims=True)
+        answer[:, columns] = _softmax(outputs[:, heads.groups == group])
         return answer
 
     def _most_confident(self, rows) -> np.ndarray:
@@ -250,154 +247,19 @@ class ContinualModel(ContinualEstimator, BaseKerasClassifier):
         return answers[best, np.arange(len(rows))]
 
     def _score_outputs(self, heads, outputs, part) -> float:
-        group = part["group"]
-        inside = outputs[:, heads.groups == group]
-        return float(np.mean(heads.classes[group][inside.argmax(axis=1)] == part["y"]))
+        groups = [part["group"]]
+        if self.scenario_ != "task" and self.strategy_.task_heads and not self.strategy_.needs_task:
+            groups = range(len(heads.classes))  # as `predict` without the task
+        guesses, sure = [], []
+        for group in groups:
+            proba = _softmax(outputs[:, heads.groups == group])
+            guesses.append(heads.classes[group][proba.argmax(axis=1)])
+            sure.append(proba.max(axis=1))
+        chosen = np.stack(guesses)[np.argmax(sure, axis=0), np.arange(len(outputs))]
+        return float(np.mean(chosen == part["y"]))
 
 
-class ContinualRegressor(ContinualEstimator, BaseKerasRegressor):
-    __doc__ = (
-        """A regressor that learns task after task, and knows how much it forgot.
-
-    As `ContinualModel`, for numbers: one target or several.
-"""
-        + PARAMETERS_DOC.format(
-            strategies='"naive", "joint", "ewc", "si", "mas", "lwf", "replay", "agem",\n        '
-            '"progressive", "packnet"',
-            auto='"replay"',
-            scenarios='{"auto", "task", "domain"}',
-            others='"domain": one head\n        for all.',
-        )
-        + """
-    Attributes
-    ----------"""
-        + ATTRIBUTES_DOC.format(
-            answers=", to scaled targets", score="R2", average="average_score_", accuracy=""
-        )
-        + """
-    Examples
-    --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from autokit import ContinualRegressor
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = ContinualRegressor(random_state=0).fit(X, y, task_ids=X[:, 1] > 0)
-    >>> model.tasks_
-    [True, False]
-    """
-    )
-
-    _parameter_constraints: dict = {
-        **ContinualEstimator._parameter_constraints,
-        "scenario": [StrOptions({"auto", "task", "domain"})],
-    }
-    _classifies = False
-
-    def partial_fit(self, X, y, task=None) -> Self:
-        """Learn one experience, going on from those before.
-
-        Parameters
-        ----------
-        X : array or DataFrame of shape (n_samples, ...)
-            With the columns of the first experience, which also fixes the scaling of `y`.
-        y : array of shape (n_samples,) or (n_samples, n_outputs)
-        task : int or str, default=None
-            The experience's task; one that was learnt before goes on with its head.
-
-        Returns
-        -------
-        self
-        """
-        return self._learn(X, y, task)
-
-    def predict(self, X, task=None) -> np.ndarray:
-        """Predictions of shape (n_samples,), or (n_samples, n_outputs) as y had.
-
-        Parameters
-        ----------
-        X : array or DataFrame of shape (n_samples, ...)
-        task : int, str, or array of shape (n_samples,), default=None
-            Whose head answers. Needed where tasks have heads of their own.
-        """
-        rows = self._encode(X)
-        asked = self._asked(task, len(rows))
-        if asked is None:
-            raise ValueError(
-                "Each task has a head of its own, and numbers tell nothing of how sure they are; "
-                f"pass task=.... Known tasks are {list(dict.fromkeys(self.tasks_))}."
-            )
-        answer = np.zeros((len(rows), self.target_.n_outputs_), np.float32)
-        for group in np.unique(asked):
-            chosen = asked == group
-            outputs = self._outputs_of(rows[chosen], int(group))
-            answer[chosen] = outputs[:, self._learnt.heads.groups == group]
-        return self.target_.decode(answer)
-
-    def score(self, X, y, task=None) -> float:
-        """The coefficient of determination, R2.
-
-        Parameters
-        ----------
-        X : array or DataFrame of shape (n_samples, ...)
-        y : array of shape (n_samples,) or (n_samples, n_outputs)
-        task : int, str, or array of shape (n_samples,), default=None
-            As for `predict`.
-        """
-        return float(r2_score(y, self.predict(X, task)))
-
-    def for_task(self, task=None) -> KerasRegressor:
-        """The part of this model that answers for one task, as a regressor of its own.
-
-        Parameters
-        ----------
-        task : int or str, default=None
-            Not needed where all tasks share a head.
-
-        Returns
-        -------
-        KerasRegressor
-            Fitted: it predicts, exports and is saved like any other.
-        """
-        model, _ = self._task_model(task)
-        part = KerasRegressor(random_state=self.random_state)
-        part.model_, part.target_ = model, self.target_
-        return dressed(self, part)
-
-    def output_graph(self, outputs):
-        if self._learnt.heads.n_heads > 1:
-            raise ValueError(
-                "Each task has a head of its own, and a file or a compressed network has one; "
-                f"choose it with for_task(...). Known tasks are {list(dict.fromkeys(self.tasks_))}."
-            )
-        return super().output_graph(outputs)
-
-    output_graph.__doc__ = BaseKerasRegressor.output_graph.__doc__
-
-    def _standardizes(self) -> bool:
-        return self.model is None
-
-    def _raw_targets(self, targets) -> np.ndarray:
-        return targets
-
-    def _more_targets(self, y, classes, group) -> np.ndarray:
-        return self.target_.encode(y, type(self).__name__)
-
-    def _labels_of(self, targets, classes) -> Any:
-        return None
-
-    def _no_heads(self) -> NumberHeads:
-        return NumberHeads(self.target_.n_outputs_)
-
-    def _no_targets(self) -> np.ndarray:
-        return np.zeros((0, self.target_.n_outputs_), np.float32)
-
-    def _score_outputs(self, heads, outputs, part) -> float:
-        return float(r2_score(part["y"], outputs[:, heads.groups == part["group"]]))
-
-
-def dressed(whole, part):
-    """The part with what an encoder tells about rows."""
-    part.encoder_, part.n_features_in_ = whole.encoder_, whole.n_features_in_
-    if hasattr(whole, "feature_names_in_"):
-        part.feature_names_in_ = whole.feature_names_in_
-    part.history_ = whole.history_
-    return part
+def _softmax(outputs: np.ndarray) -> np.ndarray:
+    inside = outputs.astype(np.float32)
+    inside = np.exp(inside - inside.max(axis=1, keepdims=True))
+    return inside / inside.sum(axis=1, keepdims=True)

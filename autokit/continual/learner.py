@@ -10,8 +10,17 @@ import numpy as np
 
 from autokit._backend import keras, tf
 from autokit.continual.memory import SELECTIONS, Memory, Offer
-from autokit.continual.network import capacity, features_of, head_of, placed, resized, shapes_of
-from autokit.continual.protocols import Experience, Growth, State, Strategy, TracedStep
+from autokit.continual.network import (
+    capacity,
+    features_of,
+    head_of,
+    placed,
+    resized,
+    shapes_of,
+    untrained,
+)
+from autokit.continual.protocols import Experience, Growth, State, Strategy
+from autokit.continual.tracing import regime, tracer
 from autokit.continual.widths import (
     narrowed,
     narrowed_values,
@@ -31,7 +40,6 @@ from autokit.training import (
 )
 from autokit.training.fit_loop import make_optimizer
 from autokit.training.forward import answers
-from autokit.training.gradients import value_and_gradient
 from autokit.training.programs import borrowed
 from autokit.training.state import assign, generators, values_of
 
@@ -175,6 +183,10 @@ class _Learning:
         self.strategy, self.heads = setup.strategy, learnt.heads
         number = learnt.n_experiences
         self.seed = derived(setup.seed, number, 1)
+        if self.strategy.starts_anew and number:
+            fresh = untrained(learnt.network, derived(setup.seed, number, 3))
+            learnt = replace(learnt, network=fresh, optimizer_state=[])
+            self.learnt = learnt
         n_units = self.heads.n_units
         widens = self.strategy.pads_head and head_of(learnt.network) is not None
         self.n_wide = capacity(n_units) if widens else n_units
@@ -253,7 +265,7 @@ class _Learning:
         self.kept = None
 
     def _sweep(self, name, function, batch=None, rows=SWEEP_ROWS):
-        own = self._tracer()
+        own = tracer(self.heads, self.strategy)
         batch = self.experience.batch if batch is None else batch
 
         def make(model, loss):
@@ -262,94 +274,16 @@ class _Learning:
 
             return piece
 
-        optimizer, regime = make_optimizer(self.setup.config), self._regime()
+        optimizer, own_regime = make_optimizer(self.setup.config), self._regime()
         loss = self.heads.loss()
         weight = None if batch.weight is None else tf.constant(batch.weight, tf.float32)
         tensors = TensorBatch(tf.constant(batch.x), tf.constant(batch.y), weight)
-        with borrowed(self.network, optimizer, loss, None, self.constraints, regime) as program:
+        with borrowed(self.network, optimizer, loss, None, self.constraints, own_regime) as program:
             return program.sweep(name, make, tensors, rows)
 
     def _regime(self) -> Regime:
-        strategy, experience = self.strategy, self.experience
-        fixed, running = strategy.split(experience.state)
-        memory, n_units = experience.memory, self.heads.n_units
-        stored: dict[str, Any] = {}
-        if strategy.uses_memory:
-            # one row at least: a step draws from it before it is told that it is empty
-            source = memory if len(memory) else experience.batch
-            n_rows = max(1, len(memory))
-            stored = {"x": source.x[:n_rows], "y": source.y[:n_rows]}
-            if strategy.stores_outputs:
-                outputs = memory.outputs if len(memory) else np.full((1, n_units), np.nan)
-                wide = (len(outputs), self.n_wide)
-                outputs = outputs.astype(np.float32)
-                stored["outputs"] = placed(outputs, wide, np.arange(n_units), np.nan)
-        return Regime(
-            key=f"{type(self.heads).__name__}:{strategy.key()}",
-            gradient=self._gradient,
-            fixed={
-                "groups": self.groups,
-                "has_memory": np.float32(bool(len(memory))),
-                "known": self.known,
-                "memory": stored,
-                "n_before": np.int32(experience.number),
-                "seed": np.array([self.seed % 2**31, 0], np.int32),
-                "state": fixed,
-            },
-            running={"state": running, "step": np.int32(0)},
-            free=("memory",),
-        )
-
-    def _tracer(self):
-        heads, strategy = self.heads, self.strategy
-
-        def trace(model, loss, fixed, running=None, n_rows=None):
-            running = {"state": {}, "step": 0} if running is None else running
-            groups = fixed["groups"]
-            seed = fixed["seed"] + tf.stack([0, running["step"]])
-            memory = outputs = None
-            if strategy.uses_memory and n_rows is not None:
-                memory, outputs = _draw(fixed["memory"], seed, n_rows)
-
-            def forward(params, buffers, x, training=False):
-                return model.stateless_call(params, buffers, x, training=training)[0]
-
-            return TracedStep(
-                state=strategy.merged(fixed["state"], running["state"]),
-                groups=groups,
-                known=fixed["known"],
-                n_before=fixed["n_before"],
-                memory=memory,
-                memory_outputs=outputs,
-                has_memory=fixed["has_memory"],
-                seed=seed + tf.constant([1, 0]),
-                own=lambda other=None, training=True: heads.objective(
-                    model, loss, groups if other is None else other, training
-                ),
-                outputs=forward,
-                classifies=heads.classifies,
-            )
-
-        return trace
-
-    @property
-    def _gradient(self):
-        strategy, trace = self.strategy, self._tracer()
-
-        def gradient(model, loss, scaled):
-            def step(params, buffers, batch, fixed, running):
-                # a variable would be read again later, when the step has changed it
-                params = [tf.convert_to_tensor(p) for p in params]
-                buffers = [tf.convert_to_tensor(b) for b in buffers]
-                traced = trace(model, loss, fixed, running, tf.shape(batch.y)[0])
-                objective = strategy.objective(traced.own(), traced)
-                result, gradients = value_and_gradient(scaled(objective))(params, buffers, batch)
-                gradients, changed = strategy.gradients(gradients, params, buffers, batch, traced)
-                return result, gradients, {"state": changed, "step": running["step"] + 1}
-
-            return step
-
-        return gradient
+        wide = (self.heads.n_units, self.n_wide)
+        return regime(self.experience, self.strategy, self.heads, self.known, wide, self.seed)
 
     def _finish_network(self) -> None:
         """Cut the units that were not in use."""
@@ -391,10 +325,3 @@ class _Learning:
         offer = Offer(batch, lambda: answers(features_of(self.network), batch.x), size)
         both = memory.joined(batch, priority(offer, experience.rng), outputs)
         return both if len(both) <= size else both.take(rows(both, size))
-
-
-def _draw(stored, seed, n_rows):
-    n_stored = tf.shape(stored["x"])[0]
-    rows = tf.random.stateless_uniform([n_rows], seed, 0, n_stored, tf.int32)
-    taken = {name: tf.gather(part, rows) for name, part in stored.items()}
-    return TensorBatch(taken["x"], taken["y"]), taken.get("outputs")

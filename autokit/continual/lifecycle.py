@@ -16,7 +16,7 @@ from autokit._backend import keras, tf
 from autokit.base import KerasEstimator
 from autokit.continual.learner import LearningConfig, Learnt, derived, grown, learn
 from autokit.continual.memory import Memory
-from autokit.continual.network import shapes_of, with_linear_head, with_units
+from autokit.continual.network import shapes_of, untrained, with_linear_head, with_units
 from autokit.continual.parameters import ContinualParameters
 from autokit.continual.protocols import Strategy
 from autokit.continual.scores import Scores
@@ -24,7 +24,7 @@ from autokit.continual.strategies import make
 from autokit.continual.widths import optimizer_shapes
 from autokit.estimators import build_model
 from autokit.preprocessing import check_lengths
-from autokit.training import Batch, FitConfig, Forward, seeded
+from autokit.training import Batch, FitConfig, Forward
 from autokit.training.batches import split_places
 from autokit.training.progress import EpochProgress
 
@@ -276,12 +276,7 @@ class ContinualEstimator(ContinualParameters, Scores, KerasEstimator):
         is_scored = bool(self._held_out) and self.validation_fraction > 0
         if type(strategy).grow is not Strategy.grow or not is_scored:
             return learnt.network
-        model = learnt.network
-        with seeded(derived(self.seed_, len(self.tasks_), 4)):
-            fresh = type(model).from_config(model.get_config())
-            if not fresh.built:
-                fresh.build(model.input_shape)
-        return fresh
+        return untrained(learnt.network, derived(self.seed_, len(self.tasks_), 4))
 
     def _commit(self, learnt: Learnt, name, group: int) -> None:
         self.tasks_ = [*self.tasks_, name]
@@ -364,3 +359,12 @@ def _lists(state) -> list:
     if isinstance(state, dict):
         return [found for value in state.values() for found in _lists(value)]
     return [state] if isinstance(state, list) else []
+
+
+def dressed(whole, part):
+    """The part with what an encoder tells about rows."""
+    part.encoder_, part.n_features_in_ = whole.encoder_, whole.n_features_in_
+    if hasattr(whole, "feature_names_in_"):
+        part.feature_names_in_ = whole.feature_names_in_
+    part.history_ = whole.history_
+    return part

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autokit._backend import keras
-from autokit.layers import copied
+from autokit.layers.copies import copied, settle
 from autokit.training import seeded
 from autokit.training.state import assign, values_of
 
@@ -60,6 +60,7 @@ def with_linear_head(model: keras.Model) -> keras.Model:
 
     changed = _rebuilt(model, linear)
     assign(changed.variables, values_of(model.variables))
+    settle(changed)
     return changed
 
 
@@ -92,6 +93,7 @@ def resized(model: keras.Model, n_units: int, places: np.ndarray, seed: int) -> 
         wide = _rebuilt(model, widen)
     for new, old in zip(wide.variables, model.variables, strict=True):
         new.assign(placed(old.value.numpy(), tuple(new.shape), places, new.value.numpy()))
+    settle(wide)
     return wide
 
 
@@ -121,7 +123,14 @@ def with_units(model: keras.Model, units: np.ndarray) -> keras.Model:
     for new, old in zip(small.variables, model.variables, strict=True):
         value = old.value.numpy()
         new.assign(value if value.shape == tuple(new.shape) else value[..., units])
+    settle(small)
     return small
+
+
+def untrained(model: keras.Model, seed: int) -> keras.Model:
+    """The model as it would be initialised."""
+    with seeded(seed):
+        return _rebuilt(model, lambda config: None)
 
 
 def placed(

@@ -183,6 +183,7 @@ class Strategy(BaseEstimator):
 
     uses_memory: ClassVar[bool] = False
     keeps_all: ClassVar[bool] = False  # the memory has no limit
+    starts_anew: ClassVar[bool] = False  # each experience begins with fresh weights
     stores_outputs: ClassVar[bool] = False  # the memory keeps the network's answers too
     task_heads: ClassVar[bool] = False  # a head for each task in every scenario
     needs_task: ClassVar[bool] = False  # cannot tell of which task a row is
@@ -274,6 +275,7 @@ class Chain(Strategy):
 
     uses_memory = property(lambda self: self._any("uses_memory"))
     keeps_all = property(lambda self: self._any("keeps_all"))
+    starts_anew = property(lambda self: self._any("starts_anew"))
     stores_outputs = property(lambda self: self._any("stores_outputs"))
     needs_task = property(lambda self: self._any("needs_task"))
     classifies_only = property(lambda self: self._any("classifies_only"))

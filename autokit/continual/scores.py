@@ -26,18 +26,22 @@ class Scores:
     _answering: Any
     _score_outputs: Any
 
-    def _scored(self, learnt: Learnt, part: dict) -> float:
-        """The score on held-out rows; NaN if there are none."""
+    def _scored(self, learnt: Learnt, part: dict, models: dict | None = None) -> float:
+        """The score on held-out rows; NaN if there are none. `models` has a network by head."""
         if len(part["x"]) == 0:
             return float("nan")
-        outputs = answers(self._answering(learnt, part["group"]), part["x"])
+        models, group = {} if models is None else models, part["group"]
+        if group not in models:
+            models[group] = self._answering(learnt, group)
+        outputs = answers(models[group], part["x"])
         return self._score_outputs(learnt.heads, outputs, part)
 
     def _note_scores(self, zero_shot: float, untrained: float) -> None:
         scores = [row.copy() for row in self._scores]
         if scores:
             scores[-1] = np.append(scores[-1], zero_shot)
-        row = [self._scored(self._learnt, part) for part in self._held_out]
+        models: dict = {}
+        row = [self._scored(self._learnt, part, models) for part in self._held_out]
         self._scores = [*scores, np.array(row)]
         self._untrained = [*self._untrained, untrained]
 

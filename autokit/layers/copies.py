@@ -26,7 +26,12 @@ def copied(model: keras.Model, config: dict[str, Any] | None = None) -> keras.Mo
     if not copy.built:
         copy.build(model.input_shape)
     copy.set_weights(model.get_weights())
-    for layer in copy._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with constants that it derives from its weights
+    settle(copy)
     return copy
+
+
+def settle(model: keras.Model) -> None:
+    """Make layers that compute with constants derive them anew from their weights."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()

@@ -13,9 +13,9 @@ from autokit.training import Batch
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Joint(Strategy):
-    """Keep all rows, and train on all of them each time: the upper bound.
+    """Keep all rows, and train a fresh network on all of them each time: the upper bound.
 
-    The network goes on from what it learnt; memory and time grow with every experience.
+    Memory and time grow with every experience.
 
     Examples
     --------
@@ -26,6 +26,7 @@ class Joint(Strategy):
 
     uses_memory: ClassVar[bool] = True
     keeps_all: ClassVar[bool] = True
+    starts_anew: ClassVar[bool] = True
 
     def batches(self, experience):
         batch, memory = experience.batch, experience.memory

@@ -19,7 +19,9 @@ class LwF(Strategy):
     ::
 
         loss' = 1/n * loss + (1 - 1/n) * mean_h T^2 CE(q_h(x, before), q_h(x))     n-th experience
-        q_h   = softmax of the outputs / T over the units of head h that are older
+        q_h   = softmax of the outputs / T over the units of head h
+
+    over the heads that are older than the experience. New units of such a head had probability 0.
 
     For a regression the second term is the mean squared difference to the former outputs. No row
     is kept: the former network is there while an experience is learnt, and nothing in between.
@@ -31,9 +33,10 @@ class LwF(Strategy):
     References
     ----------
     Li and Hoiem, "Learning without forgetting", 2017, equations 2 and 3 (a cross-entropy for
-    their rescaled probabilities, equal to it). The weights are those of van de Ven, Tuytelaars,
-    Tolias, "Three types of incremental learning", 2022, whose heads are averaged. All weights
-    train together from the start: the paper's first phase, on the new head alone, is left out.
+    their rescaled probabilities, equal to it). The weights, the mean over heads, and new units in
+    an old head are those of van de Ven, Tuytelaars, Tolias, "Three types of incremental learning",
+    2022. All weights train together from the start: the paper's first phase, on the new head
+    alone, is left out.
 
     Examples
     --------
@@ -78,7 +81,8 @@ class LwF(Strategy):
 def distance(former, now, groups, known, temperature: float):
     """The mean over rows and heads of the cross-entropy to former answers.
 
-    ``T^2 CE(softmax(former / T), softmax(now / T))`` over the known units of a head.
+    ``T^2 CE(softmax(former / T), softmax(now / T))`` over the units of a head; units that are new
+    have the former probability 0.
 
     Parameters
     ----------
@@ -93,7 +97,7 @@ def distance(former, now, groups, known, temperature: float):
     """
     head = tf.where(known, groups, -1)  # units without a head are dropped from sums
     target = tf.exp(_log_softmax(tf.stop_gradient(former) / temperature, head))
-    each = -target * _log_softmax(now / temperature, head)
+    each = -target * _log_softmax(now / temperature, groups)
     total = tf.reduce_sum(tf.where(known, each, 0.0)) / tf.cast(tf.shape(now)[0], tf.float32)
     is_used = tf.math.unsorted_segment_max(tf.cast(known, tf.int32), head, tf.shape(head)[0]) > 0
     n_heads = tf.reduce_sum(tf.cast(is_used, tf.float32))

@@ -47,6 +47,13 @@ def inputs_of(model, X):
     return np.column_stack([model.encoder_.encode(X), np.ones(len(X))]).astype(float)
 
 
+def former_probabilities(logits, units, old):
+    """Of all units of a head; 0 for those that are new."""
+    probabilities = np.zeros((len(logits), len(units)))
+    probabilities[:, np.isin(units, old)] = softmax(logits[:, old])
+    return probabilities
+
+
 GROUPS = np.array([0, 0, 0, 1, 1, 2, 2, -1], np.int32)
 KNOWN = np.array([1, 0, 1, 1, 1, 0, 0, 0], bool)
 
@@ -59,8 +66,9 @@ def test_distance_is_the_mean_cross_entropy_of_known_heads():
         found = distance(tf.constant(former, tf.float32), student, GROUPS, KNOWN, 2.0)
     slope = np.zeros_like(now)
     expected = 0.0
-    for units in ([0, 2], [3, 4]):
-        target, q = softmax(former[:, units] / 2), softmax(now[:, units] / 2)
+    for units, old in (([0, 1, 2], [0, 2]), ([3, 4], [3, 4])):
+        target = former_probabilities(former / 2, units, old)
+        q = softmax(now[:, units] / 2)
         expected -= 4 * np.mean(np.sum(target * np.log(q), axis=1)) / 2
         slope[:, units] = 2 * (q - target) / 5 / 2
     assert float(found) == pytest.approx(expected, rel=1e-5)
@@ -101,19 +109,20 @@ def test_training_equals_numpy(scenario, monkeypatch):
         former = x @ w
         if scenario == "task":
             own = [2 * number, 2 * number + 1]
-            heads = [[2 * h, 2 * h + 1] for h in range(number)]
+            heads = [([2 * h, 2 * h + 1],) * 2 for h in range(number)]
             place = 2 * number + y
         else:
             own = list(range(n_units))
-            heads = [[], [[2, 3]], [[0, 1, 2, 3]]][number]
+            all_units = [0, 1, 2, 3]
+            heads = [[], [(all_units, [2, 3])], [(all_units, all_units)]][number]
             place = [y, y, y + 2][number]
         share = 1 / (number + 1)
         for _ in range(STEPS):
             outputs, slope = x @ w, np.zeros((N_ROWS, n_units))
             slope[:, own] = share * (softmax(outputs[:, own]) - np.eye(n_units)[place][:, own])
-            for head in heads:
-                gap = softmax(outputs[:, head] / 3) - softmax(former[:, head] / 3)
-                slope[:, head] += (1 - share) * 3.0 * gap / len(heads)
+            for units, old in heads:
+                gap = softmax(outputs[:, units] / 3) - former_probabilities(former / 3, units, old)
+                slope[:, units] += (1 - share) * 3.0 * gap / len(heads)
             w = w - RATE * x.T @ slope / N_ROWS
         np.testing.assert_allclose(kernel_and_bias(model), w, rtol=1e-4, atol=1e-5)
 
