@@ -56,6 +56,10 @@ COLUMNS = {
         "state_mib": ("MiB kept", 2),
         "cpu_seconds": ("CPU seconds", 0),
     },
+    "continual_speed": {
+        "value": ("steps a CPU second, or times the cost", 2),
+        "state_kib": ("KiB kept", 0),
+    },
     "natural_streams": {
         "value": ("accuracy or R2", 4),
         "forgotten": ("forgotten", 4),

@@ -72,8 +72,8 @@ def spread(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
         Positive.
     """
     deviation = np.sqrt(variance)
-    # Rounding leaves a constant column of value c a deviation of some eps * |c|.
-    constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+    # Rounding leaves a constant column of value c a deviation of some eps * |c|, and more if long.
+    constant = deviation <= 1000 * np.finfo(np.float64).eps * np.abs(mean)
     return np.where(constant, 1.0, deviation)
 
 

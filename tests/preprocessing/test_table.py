@@ -134,6 +134,14 @@ def test_missing_number_becomes_the_mean():
     assert TableEncoder(standardize=False).fit(X).transform(missing).tolist() == [[2, 5]]
 
 
+@pytest.mark.parametrize("value", [0.05068011873981862, 0.1, 1e9 + 1 / 3])
+def test_a_constant_column_is_known_in_spite_of_rounding(value):
+    encoder = TableEncoder().fit(np.full((207, 1), value))
+    assert np.abs(encoder.encode(np.full((3, 1), value + 0.1))).max() == pytest.approx(
+        0.1, abs=1e-5
+    )
+
+
 def test_constant_and_empty_columns():
     X = np.column_stack([np.full(50, 0.1), np.full(50, np.nan), np.arange(50.0)])
     encoder = TableEncoder().fit(X)
