@@ -40,7 +40,7 @@ STRENGTHS: dict[str, dict[str, float]] = {
     "ewc": {"task": 1e4, "domain": 1e2, "class": 1e2, "permuted": 1e2},
     "si": {"task": 10.0, "domain": 1000.0, "class": 10.0, "permuted": 1.0},
 }
-GRID = {"ewc": [1e1, 1e2, 1e3, 1e4, 1e5, 1e6], "si": [0.1, 1.0, 10.0, 100.0, 1e3, 1e4]}
+GRID = {"ewc": [1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7], "si": [0.1, 1.0, 10.0, 100.0, 1e3, 1e4]}
 
 
 def strategy(method: str, scenario: str, strength: float | None = None):

@@ -240,12 +240,21 @@ def test_an_estimator_keeps_its_zeros_through_files_and_further_fits(digits, den
 
 
 def test_auto_finds_the_highest_sparsity_and_tells_its_path(digits, dense):
-    sparse = prune(dense, *digits, sparsity="auto", max_score_drop=0.03, epochs=4, random_state=0)
+    drop = 0.05
+    sparse = prune(
+        dense,
+        *digits,
+        sparsity="auto",
+        max_score_drop=drop,
+        epochs=4,
+        learning_rate=0.003,  # at the estimator's 0.01 scores differ by points from seed to seed
+        random_state=0,
+    )
     details = sparse.compression_report_.details
     path = details["path"]
     assert 2 <= len(path) <= 4 and all(set(s) == {"sparsity", "score", "kept"} for s in path)
     assert details["sparsity"] == pytest.approx(max(s["sparsity"] for s in path if s["kept"]))
-    assert sparse.compression_report_.score_drop <= 0.03
+    assert sparse.compression_report_.score_drop <= drop
     assert (kernel_of(sparse) == 0).mean() == pytest.approx(details["sparsity"], abs=1e-3)
 
 
