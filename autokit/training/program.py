@@ -42,14 +42,19 @@ class Program:
         self._use(regime or descent())
 
     def _use(self, regime: Regime) -> None:
-        self.regime = regime
+        self._gradient = regime.gradient
         self._fixed, self._running = _flat(regime.fixed), _flat(regime.running)
         self._specs = [*regime.fixed_specs(), *regime.running_specs()]
+        # a trace keeps what it saw of these for good: their structure, not their arrays
+        self._fixed_like, self._running_like = _like(regime.fixed), _like(regime.running)
+
+    def rest(self) -> None:
+        """Let go of the regime's values until the next `load`."""
+        self._gradient, self._fixed, self._running = None, [], []
 
     def load(self, weights, learning_rate, optimizer_state=None, regime=None) -> None:
         """Start from these weights, a fresh or a given optimizer state, and a regime's values."""
-        if regime is not None:
-            self._use(regime)
+        self._use(regime or descent())
         self.model.stop_training = False
         assign(self.model.variables, weights)
         if self.attached is not None:
@@ -91,7 +96,7 @@ class Program:
     def running(self):
         """The values that the regime's steps have changed."""
         values = [part.numpy() for part in self._running]
-        return tf.nest.pack_sequence_as(self.regime.running, values)
+        return tf.nest.pack_sequence_as(self._running_like, values)
 
     def sweep(self, name, make, batch: TensorBatch, rows: int):
         """Sum a pure function over the rows, a few at a time.
@@ -133,8 +138,9 @@ class Program:
     def _trace_train(self, rows):
         model, optimizer = self.model, self.optimizer
         params, buffers = model.trainable_variables, model.non_trainable_variables
-        regime, n_fixed = self.regime, len(self._fixed)
-        gradient = regime.gradient(
+        fixed_like, running_like = self._fixed_like, self._running_like
+        n_fixed = len(self._fixed)
+        gradient = self._gradient(
             model, self.loss, lambda own: lambda p, b, batch: _scaled(own(p, b, batch), optimizer)
         )
 
@@ -152,12 +158,12 @@ class Program:
         def train(*arguments):
             *values, order, start, stop, batch_size = arguments
             tensors, values = values[: len(rows)], values[len(rows) :]
-            fixed = tf.nest.pack_sequence_as(regime.fixed, values[:n_fixed])
+            fixed = tf.nest.pack_sequence_as(fixed_like, values[:n_fixed])
 
             def body(i, losses, hits, *running):
                 chosen = order[i * batch_size : (i + 1) * batch_size]
                 batch = TensorBatch(*(tf.gather(t, chosen) for t in tensors))
-                running = tf.nest.pack_sequence_as(regime.running, running)
+                running = tf.nest.pack_sequence_as(running_like, running)
                 loss, hit, running = step(batch, fixed, running)
                 count = tf.cast(tf.shape(chosen)[0], tf.float32)
                 losses += tf.cast(loss, tf.float32) * count
@@ -179,14 +185,14 @@ class Program:
         )
 
     def _trace_sweep(self, name, make, rows):
-        model, regime = self.model, self.regime
+        model, fixed_like = self.model, self._fixed_like
         function = make(model, self.loss)
         n_fixed = len(self._fixed)
 
         @tf.function(autograph=False)
         def sweep(*arguments):
             *values, start = arguments
-            fixed = tf.nest.pack_sequence_as(regime.fixed, values[len(rows) :])
+            fixed = tf.nest.pack_sequence_as(fixed_like, values[len(rows) :])
             result = function(
                 _values(model.trainable_variables),
                 _values(model.non_trainable_variables),
@@ -194,7 +200,7 @@ class Program:
                 fixed,
                 start,
             )
-            self._structures[name] = tf.nest.map_structure(lambda _: 0, result)
+            self._structures[name] = _like(result)
             return tf.nest.flatten(result)
 
         specs = self._specs[:n_fixed]
@@ -297,6 +303,10 @@ def _clipped(gradients, optimizer) -> list:
     if optimizer.clipvalue:
         return [tf.clip_by_value(g, -optimizer.clipvalue, optimizer.clipvalue) for g in gradients]
     return gradients
+
+
+def _like(nest):
+    return tf.nest.map_structure(lambda _: 0, nest)
 
 
 def _flat(nest) -> list:

@@ -66,6 +66,7 @@ def borrowed(
     finally:
         if key is not None:
             program.model.stop_training = False
+            program.rest()
             _pool.give_back(key, program)
         elif program.attached is not None:
             program.attached.detach()
