@@ -37,7 +37,7 @@ PUBLISHED = {  # task, domain, class
     "joint": (99.7, 98.4, 97.9),
 }
 STRENGTHS: dict[str, dict[str, float]] = {
-    "ewc": {"task": 1e4, "domain": 1e5, "class": 1e2, "permuted": 1e2},
+    "ewc": {"task": 1e5, "domain": 1e5, "class": 1e2, "permuted": 1e2},
     "si": {"task": 10.0, "domain": 1000.0, "class": 10.0, "permuted": 1.0},
 }
 GRID = {"ewc": [1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7], "si": [0.1, 1.0, 10.0, 100.0, 1e3, 1e4]}
