@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from numbers import Integral, Real
 from typing import Self
 
@@ -11,8 +10,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit._backend import keras
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
-from autokit.layers import copied, default_model
-from autokit.training import Batch, FitConfig, class_weights, fit, seeded, split
+from autokit.training import Batch, FitConfig, class_weights, fit, split
+from autokit.training.building import build_model
 from autokit.training.objectives import make_loss
 from autokit.training.progress import EpochProgress
 
@@ -24,75 +23,6 @@ OPTIMIZERS = {
     for name, value in vars(keras.optimizers).items()
     if isinstance(value, type) and name not in ("Optimizer", "LossScaleOptimizer")
 }
-
-
-def build_model(
-    model,
-    kind: str,
-    shape: tuple,
-    n_outputs: int,
-    activation: str,
-    seed: int,
-    *,
-    accepts=operator.eq,
-) -> keras.Model:
-    """The network that the parameter `model` stands for, ready to train.
-
-    Parameters
-    ----------
-    model : keras.Model, callable or None
-        See `KerasClassifier`.
-    kind, shape : str, tuple of int
-        Of encoded rows, as their encoder says.
-    n_outputs : int
-    activation : str
-        At the end of the network if `model` is None.
-    seed : int
-        Of the weights.
-    accepts : callable, default=operator.eq
-        ``(width, n_outputs) -> bool``: whether a network of so many outputs will do.
-
-    Returns
-    -------
-    keras.Model
-        Built; a copy if a model was given.
-
-    Raises
-    ------
-    ValueError
-        The model takes other rows or gives other outputs.
-    """
-    with seeded(seed):
-        if model is None:
-            network = default_model(kind, shape, n_outputs, activation)
-        elif isinstance(model, keras.Model):
-            if not model.built:
-                model.build((None, *shape))
-            network = copied(model)
-        else:
-            network = model(shape, n_outputs)
-            if not isinstance(network, keras.Model):
-                raise ValueError(
-                    f"The 'model' parameter must build a keras.Model from (input_shape, "
-                    f"n_outputs); it returned a {type(network).__name__}."
-                )
-        if not network.built:
-            network.build((None, *shape))
-    wanted = tuple(getattr(network, "input_shape", None) or (None, *shape))[1:]
-    if len(wanted) != len(shape) or any(
-        w not in (None, s) for w, s in zip(wanted, shape, strict=True)
-    ):
-        raise ValueError(
-            f"The 'model' parameter takes rows of shape {wanted}, but X has rows of shape "
-            f"{tuple(shape)}; reshape X or change the model's Input."
-        )
-    width = network.output_shape[-1]
-    if not accepts(width, n_outputs):
-        raise ValueError(
-            f"The 'model' parameter ends in {width} outputs, but y needs {n_outputs}; change "
-            "its last layer, or pass a function of (input_shape, n_outputs)."
-        )
-    return network
 
 
 class _KerasParameters:

@@ -167,17 +167,6 @@ class ContinualModel(ContinualEstimator, BaseKerasClassifier):
         """Mean accuracy on all experiences now."""
         return self.average_score_
 
-    def output_graph(self, outputs):
-        heads = self._learnt.heads.classes
-        if len(heads) > 1:
-            raise ValueError(
-                "Each task has a head of its own, and a file or a compressed network has one; "
-                f"choose it with for_task(...). Known tasks are {list(dict.fromkeys(self.tasks_))}."
-            )
-        return super().output_graph(outputs)
-
-    output_graph.__doc__ = BaseKerasClassifier.output_graph.__doc__
-
     def _auto_strategy(self) -> str:
         return "lwf" if self.scenario_ == "task" else "replay"
 

@@ -22,10 +22,10 @@ from autokit.continual.protocols import Strategy
 from autokit.continual.scores import Scores
 from autokit.continual.strategies import make
 from autokit.continual.widths import optimizer_shapes
-from autokit.estimators import build_model
 from autokit.preprocessing import check_lengths
 from autokit.training import Batch, FitConfig, Forward
 from autokit.training.batches import split_places
+from autokit.training.building import build_model
 from autokit.training.progress import EpochProgress
 
 HELD_OUT_ROWS = 1000  # of one experience, at most
@@ -326,6 +326,16 @@ class ContinualEstimator(ContinualParameters, Scores, KerasEstimator):
             raise ValueError(f"task {unknown[0]!r} was never learnt; known tasks are {names}.")
         heads = [names.index(t) if has_heads else 0 for t in distinct.tolist()]
         return np.array(heads, np.int32)[place]
+
+    def output_graph(self, outputs):
+        if len(np.unique(self._learnt.heads.groups)) > 1:
+            raise ValueError(
+                "Each task has a head of its own, and a file or a compressed network has one; "
+                f"choose it with for_task(...). Known tasks are {list(dict.fromkeys(self.tasks_))}."
+            )
+        return super().output_graph(outputs)
+
+    output_graph.__doc__ = KerasEstimator.output_graph.__doc__
 
     def _group_of(self, task) -> int:
         check_is_fitted(self)

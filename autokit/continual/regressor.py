@@ -122,16 +122,6 @@ class ContinualRegressor(ContinualEstimator, BaseKerasRegressor):
         part.model_, part.target_ = model, self.target_
         return dressed(self, part)
 
-    def output_graph(self, outputs):
-        if self._learnt.heads.n_heads > 1:
-            raise ValueError(
-                "Each task has a head of its own, and a file or a compressed network has one; "
-                f"choose it with for_task(...). Known tasks are {list(dict.fromkeys(self.tasks_))}."
-            )
-        return super().output_graph(outputs)
-
-    output_graph.__doc__ = BaseKerasRegressor.output_graph.__doc__
-
     def _standardizes(self) -> bool:
         return self.model is None
 
