@@ -20,6 +20,7 @@ _PUBLIC = {
     "NASClassifier": "nas",
     "NASRegressor": "nas",
     "TFLiteModel": "deploy",
+    "TunerSearchCV": "tuning",
     "add_lora": "compression",
     "cluster": "compression",
     "compare_exports": "deploy",
@@ -47,6 +48,7 @@ _SUBPACKAGES = (
     "preprocessing",
     "report",
     "training",
+    "tuning",
 )
 
 __all__ = ["__version__", *_PUBLIC]

@@ -11,11 +11,11 @@ import numpy as np
 from joblib import effective_n_jobs
 
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
+from autokit.names import described
 from autokit.nas.evaluators import EVALUATORS, Task, TrainEvaluator
 from autokit.nas.hardware import HardwareAware, HardwareConstraints, check_feasible
 from autokit.nas.hardware.constraints import check_objectives
 from autokit.nas.job import SearchJob, fingerprint, is_one_shot, stored_seed
-from autokit.nas.names import described
 from autokit.nas.parameters import PARAMETERS_DOC, NASParameters
 from autokit.nas.result import SearchResult
 from autokit.nas.schedule import SCHEDULES

@@ -6,11 +6,11 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from autokit.names import by_name
 from autokit.nas.evaluators import EVALUATORS
 from autokit.nas.evaluators.proxies import PROXIES
 from autokit.nas.hardware.constraints import HardwareConstraints, check_objectives
 from autokit.nas.job import is_one_shot
-from autokit.nas.names import by_name
 from autokit.nas.oneshot import ONESHOT
 from autokit.nas.schedule import SCHEDULES
 from autokit.nas.spaces import SPACES

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from autokit.nas.architecture import to_json
-from autokit.nas.journal import check_writable, complete_lines, locked, make_lock, repair
 from autokit.nas.protocols import Evaluation
+from autokit.persistence.journal import check_writable, complete_lines, locked, make_lock, repair
 
 FORMAT = 1
 STUDY = "autokit"

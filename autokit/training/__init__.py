@@ -3,7 +3,7 @@
 from autokit.training.batches import Batch, class_weights, split
 from autokit.training.constraints import Constraints, Held, Projection
 from autokit.training.fit_loop import FitConfig, FitResult, TrainingDiverged, cosine, fit
-from autokit.training.forward import Forward, predict
+from autokit.training.forward import Forward, ForwardPool, predict
 from autokit.training.gradients import (
     hessian_vector_product,
     per_example_gradients,
@@ -18,7 +18,7 @@ from autokit.training.objectives import (
     quadratic_penalty,
     task_objective,
 )
-from autokit.training.programs import clear_programs
+from autokit.training.programs import clear_programs, more_programs
 from autokit.training.regime import Regime
 from autokit.training.seeding import seeded
 from autokit.training.state import ModelState, restore, snapshot
@@ -32,12 +32,14 @@ from autokit.training.updates import (
     sgd,
     weighted_mean,
 )
+from autokit.training.watching import Watch, current_watch, watched_by
 
 __all__ = [
-    "Batch", "Constraints", "FitConfig", "FitResult", "Forward", "Held", "LocalResult",
-    "ModelState", "Objective", "Projection", "Regime", "Step", "TensorBatch", "TrainingDiverged",
-    "UpdateRule", "adagrad", "adam", "apply_changes", "class_weights", "clear_programs", "cosine",
-    "distillation", "fed_adam", "fed_yogi", "fit", "hessian_vector_product", "local_sgd",
-    "per_example_gradients", "predict", "quadratic_penalty", "restore", "seeded", "sgd", "snapshot",
-    "split", "task_objective", "value_and_gradient", "weighted_mean",
+    "Batch", "Constraints", "FitConfig", "FitResult", "Forward", "ForwardPool", "Held",
+    "LocalResult", "ModelState", "Objective", "Projection", "Regime", "Step", "TensorBatch",
+    "TrainingDiverged", "UpdateRule", "Watch", "adagrad", "adam", "apply_changes", "class_weights",
+    "clear_programs", "cosine", "current_watch", "distillation", "fed_adam", "fed_yogi", "fit",
+    "hessian_vector_product", "local_sgd", "more_programs", "per_example_gradients", "predict",
+    "quadratic_penalty", "restore", "seeded", "sgd", "snapshot", "split", "task_objective",
+    "value_and_gradient", "watched_by", "weighted_mean",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from autokit.training.objectives import TensorBatch, make_loss
 from autokit.training.programs import Program, borrowed, has_schedule
 from autokit.training.regime import Regime
 from autokit.training.state import assign
+from autokit.training.watching import current_watch
 
 # How long one compiled call may run when a deadline is set: bounds the overshoot.
 SLICE_S = 0.2
@@ -137,10 +138,15 @@ def fit(
         The loss became NaN or infinite; `model` keeps the weights it had.
     """
     started = time.monotonic()
+    watch = current_watch()
+    if watch is not None and watch.deadline is not None:
+        deadline = min(watch.deadline, math.inf if deadline is None else deadline)
     loss = make_loss(config.loss)
     optimizer = make_optimizer(config)
     with borrowed(model, optimizer, loss, optimizer_state, constraints, regime) as program:
         run = _Run(program, train, validation, config, seed, deadline, on_epoch)
+        if watch is not None:
+            run.watch = lambda epoch, logs: watch.epoch(model, program.model, epoch, logs)
         result = run.execute(callbacks)
         result.optimizer_state = program.optimizer_state()
         result.running = program.running()
@@ -184,6 +190,7 @@ class _Run:
         )
         self.slice_steps = 1  # steps of one compiled call under a deadline; grows as it is timed
         self.batch_done = 0
+        self.watch: Callable[[int, dict], None] | None = None
 
     def execute(self, callbacks) -> FitResult:
         config, program = self.config, self.program
@@ -211,6 +218,8 @@ class _Run:
             for name, value in logs.items():
                 result.history.setdefault(name, []).append(value)
             hooks.on_epoch_end(epoch - 1, logs)
+            if self.watch is not None:
+                self.watch(epoch, logs)
             result.stopped = self._why_stop(epoch, logs, finished, best)
             if result.stopped != "epochs":
                 break

@@ -111,8 +111,22 @@ class _Pool:
         with self._lock:
             self._idle.clear()
 
+    def resize(self, change: int) -> None:
+        with self._lock:
+            self._capacity += change
+
 
 _pool = _Pool(KEPT_PROGRAMS)
+
+
+@contextmanager
+def more_programs(n: int) -> Iterator[None]:
+    """Keep so many more idle programs inside the block: for a search over many architectures."""
+    _pool.resize(n)
+    try:
+        yield
+    finally:
+        _pool.resize(-n)
 
 
 def clear_programs() -> None:
@@ -122,10 +136,8 @@ def clear_programs() -> None:
 
 def _key(model, optimizer, loss) -> str | None:
     """What two fits must agree in to share a program; None where that cannot be told."""
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
-        return None
-    layers = list(leaves(model))
-    if not all(_is_described_by_config(layer) for layer in layers):
+    architecture = architecture_key(model)
+    if architecture is None:
         return None
     if not all(is_ours(part) for part in (optimizer, loss)) or hasattr(loss, "function"):
         return None
@@ -135,10 +147,24 @@ def _key(model, optimizer, loss) -> str | None:
     inner = getattr(optimizer, "inner_optimizer", None)
     if inner is not None:  # a loss-scale wrapper hides the rate one level down
         return None
+    parts = [type(optimizer).__name__, optimizer_config, loss.get_config(), type(loss).__name__]
+    return architecture + json.dumps(parts, default=_described, sort_keys=True)
+
+
+def architecture_key(model: keras.Model) -> str | None:
+    """The same text for equal architectures, whatever their names and weights.
+
+    None where a configuration does not tell all: subclassed models, foreign layers, layers that
+    keep numbers outside their variables.
+    """
+    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+        return None
+    layers = list(leaves(model))
+    if not all(_is_described_by_config(layer) for layer in layers):
+        return None
     config = model.get_config()
-    architecture = _renamed(config, _numbered_names(config, {}))
-    parts = [architecture, type(optimizer).__name__, optimizer_config, loss.get_config()]
-    parts += [type(loss).__name__, [layer.trainable for layer in layers]]
+    parts = [_renamed(config, _numbered_names(config, {}))]
+    parts += [[layer.trainable for layer in layers]]
     parts += [[(v.shape, str(v.dtype)) for v in model.variables]]
     return json.dumps(parts, default=_described, sort_keys=True)
 

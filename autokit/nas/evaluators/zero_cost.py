@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from autokit._backend import keras
+from autokit.names import by_name
 from autokit.nas.evaluators.proxies import PROXIES
 from autokit.nas.evaluators.train import Task
 from autokit.nas.hardware.costs import count_flops
-from autokit.nas.names import by_name
 from autokit.nas.protocols import Budget, Evaluation
 from autokit.training import Batch, seeded
 from autokit.training.objectives import make_loss

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from autokit.names import described
 from autokit.nas.architecture import from_json, to_json
-from autokit.nas.names import described
 
 COLUMNS = ("architecture", "latency_ms", "size_bytes")
 

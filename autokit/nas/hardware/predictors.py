@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from autokit.names import described
 from autokit.nas.hardware.regression import Features, gaussian_process, lookup_table
-from autokit.nas.names import described
 
 FORMAT = 1
 MIN_MEASUREMENTS = 5

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autokit.layers.cells import CELL_OPS, CellOp
-from autokit.nas.names import by_name
+from autokit.names import by_name
 
 
 def check_ops(space: Any, ops: str, *numbers: str) -> None:

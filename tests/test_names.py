@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from autokit.nas.names import by_name
+from autokit.names import by_name
 
 
 def test_finds():

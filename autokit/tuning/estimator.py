@@ -1,0 +1,322 @@
+"""TunerSearchCV: hyperparameter search shaped like `GridSearchCV`."""
+
+from __future__ import annotations
+
+import math
+import time
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import check_cv
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import check_random_state, indexable
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_method_params, _num_samples
+
+from autokit.training import watched_by
+from autokit.training.watching import Watch
+from autokit.tuning.evaluation import Evaluator, own_network
+from autokit.tuning.pruning import HIGHEST, make_pruner
+from autokit.tuning.reading import read_space
+from autokit.tuning.samplers import Task, make_tuner
+from autokit.tuning.search import Search
+from autokit.tuning.space import Space
+from autokit.tuning.table import cv_results
+
+
+class TunerSearchCV(BaseSearchCV):
+    """Search the parameters of any scikit-learn estimator with a tuner of your choice.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Of scikit-learn's kind, pipelines included. For `autokit.KerasClassifier` and
+        `autokit.KerasRegressor`, alone or at the end of a pipeline, trials are judged at the end
+        of every epoch, and trials of one architecture share its compiled training.
+    space : dict, list of dict or None, default=None
+        Parameter names (``step__name`` in a pipeline) to `Float`, `Int`, `Categorical`, a list of
+        values or a distribution of scipy. A list of dicts is a union, as in `GridSearchCV`. None
+        for an estimator whose ``model`` is a keras-tuner function ``build(hp)``: it has its
+        search space by itself.
+    tuner : str, optuna sampler or keras-tuner oracle, default="tpe"
+        keras-tuner's ``"random"``, ``"bayesian"``, ``"hyperband"``, ``"grid"``; Optuna's
+        ``"tpe"``, ``"gp"``, ``"cmaes"``, ``"nsga2"``.
+    n_trials : int or None, default=50
+        None: until the time is over or the tuner has nothing left.
+    time_budget_s : float or None, default=None
+        Wall time of `fit`, the refit included.
+    cv : int, splitter, iterable or None, default=None
+        As in `GridSearchCV`: None is 5 folds, stratified for classifiers.
+    scoring : str, callable, list, tuple, dict or None, default=None
+        As in `GridSearchCV`. With several scorers `refit` names the one that is searched for;
+        ``tuner="nsga2"`` searches for the front of all of them.
+    pruner : {"median", "halving", "hyperband", "wilcoxon"}, optuna pruner or None, default="median"
+        Ends trials that do badly, within a fold where the estimator counts epochs and after each
+        fold everywhere. ``"wilcoxon"`` compares fold with fold. Not used with several objectives.
+    storage : path, URL or None, default=None
+        A file (or a database's URL) that keeps every finished trial: an interrupted search goes
+        on, and several processes may work on one search.
+    n_jobs : int or None, default=None
+        Trials at work at the same time, as threads; -1 for one a processor. With more than one,
+        the order of finishing decides what the tuner knows, so that a seed does not repeat.
+    refit : bool, str or callable, default=True
+        As in `GridSearchCV`.
+    random_state : int, RandomState or None, default=None
+        Seeds the tuner, and every ``random_state`` of the estimator that is None.
+    verbose : int, default=0
+        1 shows a progress display.
+    error_score : "raise" or float, default=np.nan
+        Score of a trial whose fit fails.
+    return_train_score : bool, default=False
+
+    Attributes
+    ----------
+    best_estimator_ : estimator
+        Fitted to all rows with `best_params_`; only with `refit`.
+    best_params_ : dict
+    best_score_ : float
+        Mean over the folds.
+    best_index_ : int
+        Of the best trial, in `trials_` and `cv_results_`.
+    cv_results_ : dict of str to array
+        The columns of `GridSearchCV`, and ``status`` ("complete", "pruned" or "failed") and
+        ``epochs``. Folds that were not run are NaN.
+    trials_ : tuple of Trial
+        What each trial has shown.
+    n_splits_ : int
+    refit_time_ : float
+        Seconds.
+    stopped_ : str
+        Why the search ended: "n_trials", "time_budget_s", "exhausted" or "interrupted".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from autokit import KerasClassifier
+    >>> from autokit.tuning import Float, TunerSearchCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = TunerSearchCV(
+    ...     KerasClassifier(epochs=10),
+    ...     {"learning_rate": Float(1e-4, 1e-1, log=True)},
+    ...     n_trials=5,
+    ...     cv=2,
+    ...     random_state=0,
+    ... ).fit(X, y)
+    >>> bool(search.best_score_ > 0.8)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit"])],
+        "n_trials": [None, Interval(Integral, 1, None, closed="left")],
+        "time_budget_s": [None, Interval(Real, 0, None, closed="neither")],
+        "cv": ["cv_object"],
+        "n_jobs": [None, Integral],
+        "refit": ["boolean", str, callable],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "error_score": [StrOptions({"raise"}), Real],
+        "return_train_score": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        space=None,
+        *,
+        tuner="tpe",
+        n_trials=50,
+        time_budget_s=None,
+        cv=None,
+        scoring=None,
+        pruner="median",
+        storage=None,
+        n_jobs=None,
+        refit=True,
+        random_state=None,
+        verbose=0,
+        error_score=np.nan,
+        return_train_score=False,
+    ):
+        super().__init__(
+            estimator,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.space = space
+        self.tuner = tuner
+        self.n_trials = n_trials
+        self.time_budget_s = time_budget_s
+        self.pruner = pruner
+        self.storage = storage
+        self.random_state = random_state
+
+    def fit(self, X, y=None, **params) -> Self:
+        """Search, then fit the best parameters to all rows.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of n_samples rows
+        y : array-like of n_samples targets, default=None
+        **params
+            As for `GridSearchCV.fit`: ``groups`` for the splitter, the rest for the estimator
+            (and, with metadata routing, for whoever asks for it).
+
+        Returns
+        -------
+        self
+        """
+        started = time.monotonic()
+        self._validate_params()
+        scorers, metric = self._get_scorers()
+        X, y = indexable(X, y)
+        params = _check_method_params(X, params=params)
+        routed = self._get_routed_params_for_fit(params)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        base = clone(self.estimator)
+        if self.random_state is not None:
+            _seed_estimator(base, seed)
+        space = read_space(self.space, base)
+        folds, n_splits = self._folds(X, y, routed)
+        objectives, metric, highest = self._objectives(scorers, metric)
+        evaluator = Evaluator(
+            base,
+            X,
+            y,
+            folds,
+            scorers,
+            metric=metric,
+            fit_params=routed.estimator.fit,
+            score_params=routed.scorer.score,
+            error_score=self.error_score,
+            return_train_score=self.return_train_score,
+        )
+        horizon = _horizon(space, base)
+        task = Task(space, self.n_trials or 10**6, len(objectives), horizon, seed)
+        search = Search(
+            space,
+            evaluator,
+            make_tuner(self.tuner, task),
+            objectives,
+            n_trials=self.n_trials,
+            started=started,
+            time_budget_s=self.time_budget_s,
+            pruner=make_pruner(self.pruner, n_splits * (horizon or 1)),
+            horizon=horizon or 1,
+            highest=highest,
+            refit_share=_refit_share(folds, X) if self.refit else 0.0,
+            n_jobs=_n_jobs(self.n_jobs),
+        )
+        trials = search.run()
+        self.trials_, self.stopped_ = tuple(trials), search.stopped
+        self.n_splits_, self._space = n_splits, space
+        self.multimetric_ = "score" not in trials[0].scores[0] if trials[0].scores else False
+        self._conclude(metric)
+        if self.refit:
+            self._refit(base, X, y, routed.estimator.fit, started)
+        return self
+
+    def _folds(self, X, y, routed):
+        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        folds = list(splitter.split(X, y, **routed.splitter.split))
+        if not folds:
+            raise ValueError("The 'cv' parameter gives no folds; give at least one split.")
+        return folds, len(folds)
+
+    def _objectives(self, scorers, metric):
+        """What is maximised, what pruning looks at, and the most that it can be."""
+        names = list(getattr(scorers, "_scorers", ()))
+        if not names:
+            highest = _highest(self.scoring, self.estimator)
+            return ("score",), "score", highest
+        if not isinstance(metric, str):  # refit is False or a callable
+            metric = names[0]
+        several = self.tuner == "nsga2" or type(self.tuner).__name__.startswith("NSGA")
+        objectives = tuple(names) if several else (metric,)
+        scoring = self.scoring[metric] if isinstance(self.scoring, dict) else metric
+        return objectives, metric, _highest(scoring, self.estimator)
+
+    def _conclude(self, metric: str) -> None:
+        results = self.cv_results_
+        if not (self.refit or not self.multimetric_):
+            return
+        self.best_index_ = int(self._select_best_index(self.refit, metric, results))
+        if not callable(self.refit):
+            self.best_score_ = float(results[f"mean_test_{metric}"][self.best_index_])
+        self.best_params_ = results["params"][self.best_index_]
+
+    def _refit(self, base, X, y, fit_params, started) -> None:
+        best = clone(base).set_params(**clone(self.best_params_, safe=False))
+        began = time.monotonic()
+        watch = Watch()
+        if self.time_budget_s is not None:
+            watch.deadline = started + self.time_budget_s
+        with watched_by(watch):
+            if y is None:
+                best.fit(X, **fit_params)
+            else:
+                best.fit(X, y, **fit_params)
+        self.refit_time_ = time.monotonic() - began
+        self.best_estimator_ = best
+        self.__dict__.pop("feature_names_in_", None)
+        if hasattr(best, "feature_names_in_"):
+            self.feature_names_in_ = best.feature_names_in_
+
+    @property
+    def cv_results_(self) -> dict[str, Any]:
+        """The table of the search."""
+        return cv_results(self.trials_, self._space, self.n_splits_, self.error_score)
+
+    @property
+    def scorer_(self):
+        """The scorer, or a dict of them by name."""
+        scorers, _ = self._get_scorers()
+        return getattr(scorers, "_scorers", scorers)
+
+
+def _seed_estimator(estimator: Any, seed: int) -> None:
+    """Give every `random_state` that is None a seed."""
+    for name, value in sorted(estimator.get_params(deep=True).items()):
+        if value is None and (name == "random_state" or name.endswith("__random_state")):
+            estimator.set_params(**{name: seed})
+
+
+def _horizon(space: Space, estimator: Any) -> int | None:
+    """Most epochs of a fit, where the estimator counts them."""
+    network = own_network(estimator)
+    if network is None:
+        return None
+    epochs = network.epochs
+    for entry in space:
+        if entry.parameter.rpartition("__")[2] == "epochs":
+            dimension = entry.dimension
+            choices = getattr(dimension, "choices", None)
+            epochs = max(choices) if choices else dimension.high
+    return int(epochs)
+
+
+def _highest(scoring: Any, estimator: Any) -> float:
+    """The most that a scorer can give."""
+    if scoring is None:
+        return 1.0 if own_network(estimator) is not None else math.inf
+    if isinstance(scoring, str):
+        return 0.0 if scoring.startswith("neg_") else HIGHEST.get(scoring, math.inf)
+    return math.inf
+
+
+def _refit_share(folds, X) -> float:
+    """Rows of the refit by rows of a fold."""
+    return _num_samples(X) / max(1, min(len(train) for train, _ in folds))
+
+
+def _n_jobs(n_jobs: int | None) -> int:
+    from joblib import effective_n_jobs
+
+    return 1 if n_jobs is None else effective_n_jobs(n_jobs)

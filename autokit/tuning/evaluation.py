@@ -1,0 +1,274 @@
+"""One trial: the estimator with its parameters, fitted and scored on every fold."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params
+
+from autokit._backend import keras
+from autokit.base import KerasEstimator
+from autokit.estimators import KerasClassifier, KerasRegressor
+from autokit.training import ForwardPool, Watch, watched_by
+from autokit.tuning.trial import COMPLETE, FAILED, PRUNED, Trial
+
+CACHED_FOLD_BYTES = 2**28  # of rows cut once for all trials; larger folds are cut anew each time
+
+
+class Judge(Protocol):
+    """Decides while a trial runs whether it goes on; see `autokit.tuning.pruning`."""
+
+    def epoch(self, fold: int, epoch: int, score: float) -> bool:
+        """Whether a trial ends that has this score at an epoch of a fold."""
+
+    def fold(self, scores: Sequence[float]) -> bool:
+        """Whether a trial ends that has these scores on its first folds."""
+
+
+class Stop(BaseException):
+    """Ends the training of a trial; no `except Exception` of an estimator may hold it up."""
+
+
+class TrialPruned(Stop):
+    """The trial is not worth going on with."""
+
+
+class OutOfTime(Stop):
+    """The time of the search is over."""
+
+
+@dataclass
+class Evaluator:
+    """Fits and scores an estimator on folds that are made once.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Cloned for every fold.
+    X, y : array-like
+    folds : list of (train, test) index arrays
+    scorer : callable
+        ``(estimator, X, y, **params) -> float or dict of str to float``.
+    metric : str
+        What pruning looks at; "score" if `scorer` gives one number.
+    fit_params, score_params : dict
+        Of `fit` and of the scorer; arrays of one value a row are cut with the rows.
+    error_score : "raise" or float
+        Score of a fold whose fit fails.
+    return_train_score : bool
+    """
+
+    estimator: Any
+    X: Any
+    y: Any
+    folds: list[tuple[np.ndarray, np.ndarray]]
+    scorer: Callable
+    metric: str = "score"
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    score_params: Mapping[str, Any] = field(default_factory=dict)
+    error_score: Any = np.nan
+    return_train_score: bool = False
+    _forwards: ForwardPool = field(default_factory=ForwardPool, repr=False)
+    _cut: dict[int, tuple] = field(default_factory=dict, repr=False)
+
+    def evaluate(
+        self,
+        values: dict[str, Any],
+        parameters: Mapping[str, Any],
+        judge: Judge | None = None,
+        deadline: float | None = None,
+        must_finish: bool = False,
+    ) -> Trial:
+        """Run one trial.
+
+        Parameters
+        ----------
+        values : dict
+            What the trial is recorded with.
+        parameters : dict
+            What the estimator gets.
+        judge : Judge or None
+        deadline : float or None
+            ``time.monotonic()`` second at which the trial ends.
+        must_finish : bool, default=False
+            Instead of giving up at the deadline, train less: each fold gets an equal share of
+            the time, as far as the estimator is one of this package.
+
+        Returns
+        -------
+        Trial
+
+        Raises
+        ------
+        OutOfTime
+            The deadline has come.
+        Exception
+            What a fold raised, with ``error_score="raise"``.
+        """
+        run = _Run(self, judge, deadline, must_finish)
+        started = time.monotonic()
+        status, error = COMPLETE, None
+        try:
+            for k in range(len(self.folds)):
+                run.fold(k, parameters)
+        except TrialPruned:
+            status = PRUNED
+        except Exception as failure:
+            if self.error_score == "raise":
+                raise
+            status, error = FAILED, f"{type(failure).__name__}: {failure}"
+        return Trial(
+            number=-1,
+            values=dict(values),
+            status=status,
+            scores=tuple(run.scores),
+            train_scores=tuple(run.train_scores),
+            fit_times=tuple(run.fit_times),
+            score_times=tuple(run.score_times),
+            epochs=run.epochs,
+            error=error,
+            seconds=time.monotonic() - started,
+        )
+
+    def rows(self, k: int) -> tuple:
+        """Training rows and targets, then test rows and targets, of a fold."""
+        if k in self._cut:
+            return self._cut[k]
+        train, test = self.folds[k]
+        cut = (
+            *_safe_split(self.estimator, self.X, self.y, train),
+            *_safe_split(self.estimator, self.X, self.y, test, train),
+        )
+        size = getattr(self.X, "nbytes", None)
+        if size is None:
+            size = np.size(self.X) * 8
+        if size * len(self.folds) <= CACHED_FOLD_BYTES:
+            self._cut[k] = cut
+        return cut
+
+    def score(self, estimator, X, y, params) -> dict[str, float]:
+        """Scores by metric."""
+        found = (
+            self.scorer(estimator, X, **params)
+            if y is None
+            else self.scorer(estimator, X, y, **params)
+        )
+        found = found if isinstance(found, dict) else {"score": found}
+        for name, value in found.items():
+            if not np.isscalar(value) and not hasattr(value, "__float__"):
+                raise ValueError(
+                    f"The 'scoring' parameter must give numbers; {name!r} gave a "
+                    f"{type(value).__name__}."
+                )
+        return {name: float(value) for name, value in found.items()}
+
+    def share_forward(self, network: KerasEstimator, model: keras.Model) -> None:
+        """Let a network predict through what equal architectures have compiled already."""
+        tag = f"{type(network).__name__} {getattr(network, 'output_activation_', None)}"
+        network._forward = self._forwards.share(model, network._finish(), tag)
+
+
+class _Run:
+    """The folds of one trial."""
+
+    def __init__(self, evaluator, judge, deadline, must_finish):
+        self.evaluator: Evaluator = evaluator
+        self.judge, self.deadline, self.must_finish = judge, deadline, must_finish
+        self.scores: list[dict[str, float]] = []
+        self.train_scores: list[dict[str, float]] = []
+        self.fit_times: list[float] = []
+        self.score_times: list[float] = []
+        self.epochs = 0
+
+    def fold(self, k: int, parameters: Mapping[str, Any]) -> None:
+        evaluator = self.evaluator
+        estimator = clone(evaluator.estimator).set_params(**clone(dict(parameters), safe=False))
+        train, test = evaluator.folds[k]
+        X_train, y_train, X_test, y_test = evaluator.rows(k)
+        fit_params = _check_method_params(evaluator.X, evaluator.fit_params, indices=train)
+        score_params = _check_method_params(evaluator.X, evaluator.score_params, indices=test)
+        deadline = self._deadline(k)
+        started = time.monotonic()
+        watch = _FoldWatch(self, k, estimator, (X_test, y_test, score_params), deadline)
+        with watched_by(watch):
+            if y_train is None:
+                estimator.fit(X_train, **fit_params)
+            else:
+                estimator.fit(X_train, y_train, **fit_params)
+        if not self.must_finish and deadline is not None and time.monotonic() >= deadline:
+            raise OutOfTime
+        fitted = time.monotonic()
+        network = own_network(estimator)
+        if network is not None:
+            evaluator.share_forward(network, network.model_)
+        scores = evaluator.score(estimator, X_test, y_test, score_params)
+        self.score_times.append(time.monotonic() - fitted)
+        self.fit_times.append(fitted - started)
+        self.scores.append(scores)
+        if evaluator.return_train_score:
+            params = _check_method_params(evaluator.X, evaluator.score_params, indices=train)
+            self.train_scores.append(evaluator.score(estimator, X_train, y_train, params))
+        is_last = k + 1 == len(evaluator.folds)
+        if self.judge is not None and not is_last and self.judge.fold(self.metric_scores):
+            raise TrialPruned
+
+    @property
+    def metric_scores(self) -> list[float]:
+        return [scores[self.evaluator.metric] for scores in self.scores]
+
+    def _deadline(self, k: int) -> float | None:
+        if self.deadline is None or not self.must_finish:
+            return self.deadline
+        now = time.monotonic()
+        return now + max(0.0, self.deadline - now) / (len(self.evaluator.folds) - k)
+
+
+class _FoldWatch(Watch):
+    """Counts epochs, and scores the network that trains at the end of each."""
+
+    def __init__(self, run: _Run, k: int, estimator, test: tuple, deadline: float | None):
+        self.run, self.k, self.estimator, self.test = run, k, estimator, test
+        self.deadline = deadline
+        self._rows = None
+
+    def epoch(self, model, training, epoch, logs) -> None:
+        run = self.run
+        run.epochs += 1
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            if run.must_finish:
+                return
+            raise OutOfTime
+        network = own_network(self.estimator)
+        if run.judge is None or network is None or getattr(network, "model_", None) is not model:
+            return
+        score = self._score(network, training)
+        if run.judge.epoch(self.k, epoch, score):
+            raise TrialPruned
+
+    def _score(self, network: KerasEstimator, training: keras.Model) -> float:
+        X, y, params = self.test
+        if self._rows is None:
+            for _, step in getattr(self.estimator, "steps", [])[:-1]:
+                X = X if step in (None, "passthrough") else step.transform(X)
+            self._rows = network.encoder_.encode(X, type(network).__name__)
+        rows = self._rows
+        view = object.__new__(type(network))
+        view.__dict__.update(network.__dict__, model_=training, _encode=lambda X: rows)
+        self.run.evaluator.share_forward(view, training)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metrics on a network that is hardly trained
+            return self.run.evaluator.score(view, rows, y, params)[self.run.evaluator.metric]
+
+
+def own_network(estimator: Any) -> KerasEstimator | None:
+    """The plain Keras estimator that an estimator is, or that its pipeline ends in."""
+    steps = getattr(estimator, "steps", None)
+    last = steps[-1][1] if steps else estimator
+    return last if type(last) in (KerasClassifier, KerasRegressor) else None

@@ -1,0 +1,145 @@
+"""Tuners: Optuna's samplers as they are, keras-tuner's oracles behind the same seam."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from autokit.names import by_name
+from autokit.tuning.space import Space
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a tuner may know of the search that it serves.
+
+    Attributes
+    ----------
+    space : Space
+    n_trials : int
+    n_objectives : int
+    max_epochs : int or None
+        Most epochs of a fit, where the estimator counts them.
+    seed : int
+    """
+
+    space: Space
+    n_trials: int
+    n_objectives: int
+    max_epochs: int | None
+    seed: int
+
+
+class Exhausted(Exception):
+    """The tuner has no further point to propose."""
+
+
+# (number of the trial) -> an Optuna sampler for it
+SamplerMaker = Callable[[int], Any]
+
+
+def make_tuner(tuner: Any, task: Task) -> SamplerMaker:
+    """What gives each trial its sampler, from a name or an instance.
+
+    Optuna's samplers keep what they know in the study. One that is named is made anew for every
+    trial, seeded by the search's seed and the trial's number: a search that was interrupted goes
+    on as if it had not been.
+
+    Parameters
+    ----------
+    tuner : str, optuna.samplers.BaseSampler or keras_tuner.Oracle
+    task : Task
+
+    Raises
+    ------
+    ValueError
+        No tuner of that name.
+    ImportError
+        The tuner needs a package that is not installed; the message names it.
+    """
+    import optuna
+
+    if isinstance(tuner, optuna.samplers.BaseSampler):
+        return lambda number: tuner
+    if not isinstance(tuner, str):
+        from autokit.tuning.oracles import oracle_sampler
+
+        return oracle_sampler(tuner, task)
+    instead = "an optuna sampler or a keras-tuner oracle"
+    return by_name("tuner", tuner, TUNERS, instead)(task)
+
+
+def _optuna_tuner(make: Callable[[int, Task], Any]) -> Callable[[Task], SamplerMaker]:
+    def maker(task: Task) -> SamplerMaker:
+        make(0, task)  # what is missing is said before any training
+        return lambda number: make(derived_seed(task.seed, number), task)
+
+    return maker
+
+
+def _keras_tuner(name: str) -> Callable[[Task], SamplerMaker]:
+    def maker(task: Task) -> SamplerMaker:
+        from autokit.tuning.oracles import named_oracle, oracle_sampler
+
+        return oracle_sampler(named_oracle(name, task), task)
+
+    return maker
+
+
+def _tpe(seed: int, task: Task):
+    has_conditions = any(entry.when for entry in task.space)
+    return _make("TPESampler", seed=seed, multivariate=True, group=has_conditions)
+
+
+def _gp(seed: int, task: Task):
+    _need("torch", "gp")
+    return _make("GPSampler", seed=seed, deterministic_objective=False)
+
+
+def _cmaes(seed: int, task: Task):
+    return _make("CmaEsSampler", seed=seed)
+
+
+def _nsga2(seed: int, task: Task):
+    population = max(4, min(50, task.n_trials // 5))
+    return _make("NSGAIISampler", seed=seed, population_size=population)
+
+
+def _make(name: str, **settings):
+    from optuna import samplers
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of settings that we know
+        return getattr(samplers, name)(**settings)
+
+
+def _need(package: str, extra: str) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(
+            f"tuner={extra!r} needs {package}, which is not installed: pip install "
+            f"'autokit[{extra}]', or choose another tuner."
+        )
+
+
+def derived_seed(*parts: int) -> int:
+    """A seed of its own for each tuple of numbers."""
+    import numpy as np
+
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+TUNERS: dict[str, Callable[[Task], SamplerMaker]] = {
+    "bayesian": _keras_tuner("bayesian"),
+    "cmaes": _optuna_tuner(_cmaes),
+    "gp": _optuna_tuner(_gp),
+    "grid": _keras_tuner("grid"),
+    "hyperband": _keras_tuner("hyperband"),
+    "nsga2": _optuna_tuner(_nsga2),
+    "random": _keras_tuner("random"),
+    "tpe": _optuna_tuner(_tpe),
+}

@@ -1,0 +1,277 @@
+"""The loop of a search: ask, evaluate, tell, keep."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autokit.training import more_programs
+from autokit.tuning.evaluation import Evaluator, OutOfTime
+from autokit.tuning.pruning import PruningJudge, pairs_folds
+from autokit.tuning.samplers import Exhausted, SamplerMaker
+from autokit.tuning.space import Space
+from autokit.tuning.trial import COMPLETE, FAILED, PRUNED, Trial
+
+logger = logging.getLogger(__name__)
+
+KEPT_PROGRAMS = 12  # beyond those that are kept anyway, for architectures that come back
+REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
+
+
+class SearchFailed(ValueError):
+    """No trial of a search gave a score."""
+
+
+@dataclass
+class Search:
+    """A search over a space.
+
+    Parameters
+    ----------
+    space : Space
+    evaluator : Evaluator
+    tuner : callable
+        ``number -> optuna sampler``, see `autokit.tuning.samplers.make_tuner`.
+    objectives : tuple of str
+        Metrics that are maximised; pruning needs a single one.
+    n_trials : int or None
+    started : float
+        ``time.monotonic()`` second from which the budget counts.
+    time_budget_s : float or None
+    pruner : optuna pruner or None
+    horizon : int
+        Most epochs of a fit.
+    highest : str or None
+        Name of the scorer, to know the most that it can give.
+    refit_share : float
+        Time of the refit by time of one fold's fit; 0 without a refit.
+    n_jobs : int
+    storage : TuningStorage or None
+    progress : object or None
+        With ``trial_started(number, values)`` and ``trial_finished(trial)``.
+    """
+
+    space: Space
+    evaluator: Evaluator
+    tuner: SamplerMaker
+    objectives: tuple[str, ...] = ("score",)
+    n_trials: int | None = 50
+    started: float = 0.0
+    time_budget_s: float | None = None
+    pruner: Any = None
+    horizon: int = 1
+    highest: float = math.inf
+    refit_share: float = 0.0
+    n_jobs: int = 1
+    storage: Any = None
+    progress: Any = None
+    trials: list[Trial] = field(default_factory=list)
+    stopped: str = "n_trials"
+    _asked: int = 0
+    _lock: Any = field(default_factory=threading.RLock, repr=False)
+
+    def run(self) -> list[Trial]:
+        """Search; the trials in the order of finishing.
+
+        Raises
+        ------
+        SearchFailed
+            No trial gave a score; tells the first cause.
+        Exception
+            What a trial raised, with ``error_score="raise"``.
+        """
+        import optuna
+
+        with quiet_optuna(), more_programs(KEPT_PROGRAMS):
+            self.study = optuna.create_study(
+                directions=["maximize"] * len(self.objectives),
+                pruner=self.pruner or optuna.pruners.NopPruner(),
+                sampler=optuna.samplers.RandomSampler(seed=0),
+            )
+            self._hear_of_others(first=True)
+            try:
+                if self.n_jobs == 1:
+                    while self._one():
+                        pass
+                else:
+                    self._side_by_side()
+            except KeyboardInterrupt:
+                if not any(t.status == COMPLETE for t in self.trials):
+                    raise
+                self.stopped = "interrupted"
+                logger.warning("the search was interrupted: the best trial so far is taken")
+        if not any(t.mean(self.objectives[0]) is not None for t in self.trials):
+            raise self._failure()
+        return self.trials
+
+    def _side_by_side(self) -> None:
+        with ThreadPoolExecutor(self.n_jobs) as pool:
+            running = {pool.submit(self._one) for _ in range(self.n_jobs)}
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                going_on = [future.result() for future in done]  # raises what a trial raised
+                running |= {pool.submit(self._one) for goes_on in going_on if goes_on}
+
+    def _one(self) -> bool:
+        """Run one trial; False when the search is over."""
+        with self._lock:
+            asked = self._ask()
+        if asked is None:
+            return False
+        handle, values = asked
+        judge = self._judge(handle)
+        has_result = any(t.status == COMPLETE for t in self.trials)
+        try:
+            trial = self.evaluator.evaluate(
+                values,
+                self.space.parameters(values),
+                judge,
+                self._deadline(),
+                must_finish=not has_result,
+            )
+        except OutOfTime:
+            self.stopped = "time_budget_s"
+            with self._lock:
+                self._give_up(handle)
+            return False
+        except BaseException:
+            with self._lock:
+                self._give_up(handle)
+            raise
+        if judge is not None:
+            trial = replace(trial, steps=tuple(judge.steps))
+        with self._lock:
+            self._tell(handle, trial)
+        return True
+
+    def _ask(self):
+        self._hear_of_others()
+        if self.n_trials is not None and self._n_known() >= self.n_trials:
+            return None
+        deadline = self._deadline()
+        if deadline is not None and self.trials and time.monotonic() + self._shortest() > deadline:
+            self.stopped = "time_budget_s"
+            return None
+        self.study.sampler = self.tuner(self._asked)
+        handle = None
+        try:
+            handle = self.study.ask()
+            values = self.space.suggest(handle)
+        except Exhausted:
+            self.stopped = "exhausted"
+            return None
+        self._asked += 1
+        if self.progress is not None:
+            self.progress.trial_started(self._asked - 1, values)
+        return handle, values
+
+    def _n_known(self) -> int:
+        others = 0 if self.storage is None else self.storage.n_running_elsewhere()
+        return self._asked + others
+
+    def _tell(self, handle, trial: Trial) -> None:
+        import optuna
+
+        states = optuna.trial.TrialState
+        scores = [trial.mean(metric) for metric in self.objectives]
+        if trial.status == PRUNED:
+            self.study.tell(handle, state=states.PRUNED)
+        elif any(score is None for score in scores):
+            trial = replace(trial, status=FAILED, error=trial.error or "the score is not finite")
+            self.study.tell(handle, state=states.FAIL)
+        else:
+            self.study.tell(handle, scores)
+        trial = replace(trial, number=len(self.trials))
+        if trial.error is not None:
+            logger.warning("trial %d failed: %s", trial.number, trial.error)
+        if self.storage is not None:
+            frozen = self.study.get_trials(deepcopy=False)[handle.number]
+            trial = replace(trial, worker=self.storage.worker)
+            self.storage.write(trial, frozen)
+        self._keep(trial)
+
+    def _give_up(self, handle) -> None:
+        import optuna
+
+        self._asked -= 1
+        self.study.tell(handle, state=optuna.trial.TrialState.FAIL)
+
+    def _keep(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        if self.progress is not None:
+            self.progress.trial_finished(trial)
+
+    def _hear_of_others(self, first: bool = False) -> None:
+        """Take in what earlier runs and other processes have finished."""
+        if self.storage is None:
+            return
+        for trial, frozen in self.storage.strangers():
+            self.study.add_trial(frozen)
+            self._asked += 1
+            self._keep(replace(trial, number=len(self.trials)))
+
+    def _judge(self, handle) -> PruningJudge | None:
+        if self.pruner is None or len(self.objectives) > 1:
+            return None
+        return PruningJudge(
+            handle,
+            self.horizon,
+            len(self.evaluator.folds),
+            pairs_folds(self.pruner),
+            self._best,
+            self.highest,
+        )
+
+    def _best(self) -> float | None:
+        means = [trial.mean(self.objectives[0]) for trial in self.trials]
+        return max((mean for mean in means if mean is not None), default=None)
+
+    def _deadline(self) -> float | None:
+        """When trials must end, so that the best so far can still be fitted to all rows."""
+        if self.time_budget_s is None:
+            return None
+        return self.started + self.time_budget_s - self._reserve()
+
+    def _reserve(self) -> float:
+        best = self._best()
+        if not self.refit_share:
+            return 0.0
+        if best is None:  # nothing is known yet: the refit is one fit more than the folds
+            return self.time_budget_s / (len(self.evaluator.folds) + 1)
+        trial = next(t for t in self.trials if t.mean(self.objectives[0]) == best)
+        return REFIT_MARGIN * self.refit_share * max(trial.fit_times)
+
+    def _shortest(self) -> float:
+        """Seconds below which no fold was ever fitted."""
+        return min((min(t.fit_times) for t in self.trials if t.fit_times), default=0.0)
+
+    def _failure(self) -> SearchFailed:
+        failed = [t for t in self.trials if t.status == FAILED]
+        if not failed:
+            return SearchFailed(
+                "No trial finished: raise 'time_budget_s' or 'n_trials', or set pruner=None."
+            )
+        first = failed[0]
+        return SearchFailed(
+            f"All {len(failed)} trials failed. The first, with {first.values}, raised "
+            f"{first.error}. Set error_score='raise' to see where."
+        )
+
+
+@contextlib.contextmanager
+def quiet_optuna():
+    """Optuna without its log lines, and with the user's level restored afterwards."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield optuna
+    finally:
+        optuna.logging.set_verbosity(level)
