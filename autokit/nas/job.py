@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 import logging
 import time
@@ -21,6 +20,7 @@ from autokit.nas.protocols import Budget, Evaluation
 from autokit.nas.result import SearchResult, best_of
 from autokit.nas.schedule import Schedule
 from autokit.nas.storage import SearchStorage, stored_fingerprint
+from autokit.persistence.hashing import sha256_of
 from autokit.training import Batch, TrainingDiverged
 
 logger = logging.getLogger(__name__)
@@ -288,18 +288,10 @@ def is_one_shot(method) -> bool:
 def fingerprint(data: Batch, parameters: dict[str, Any]) -> dict[str, Any]:
     """What makes a search the same search: hashes of its rows, and its parameters."""
     parts = {"X": data.x, "y": data.y, "sample_weight": data.weight}
-    return {name: _hash(part) for name, part in parts.items()} | parameters
+    return {name: sha256_of(part) for name, part in parts.items()} | parameters
 
 
 def stored_seed(path) -> int | None:
     """The seed of the search in a journal, None if there is none."""
     found = stored_fingerprint(path)
     return None if found is None else found.get("random_state")
-
-
-def _hash(array: np.ndarray | None) -> str:
-    digest = hashlib.sha256()
-    if array is not None:
-        digest.update(f"{array.shape}{array.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return f"sha256:{digest.hexdigest()}"

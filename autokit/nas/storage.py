@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import socket
-import time
-import uuid
-from pathlib import Path
 from typing import Any
 
 from autokit.nas.architecture import to_json
 from autokit.nas.protocols import Evaluation
-from autokit.persistence.journal import check_writable, complete_lines, locked, make_lock, repair
+from autokit.persistence.studies import StoredStudy, check_storage, stored_fingerprint
 
-FORMAT = 1
-STUDY = "autokit"
-_WORKER = "worker:"
-_LONGEST_RUN_S = 86_400.0  # after which a process of another machine counts as gone
+__all__ = ["SearchStorage", "check_storage", "stored_fingerprint"]
 
 
 class SearchStorage:
@@ -60,15 +51,10 @@ class SearchStorage:
     """
 
     def __init__(self, path, fingerprint: dict[str, Any]):
-        self.path = path if is_url(path) else Path(path)
-        check_storage(self.path)
-        self._storage = _open(self.path)
+        self._stored = StoredStudy(path, fingerprint)
+        self.worker = self._stored.worker
         self.seconds = 0.0
-        self._seen: set[int] = set()
-        with _quiet_optuna() as optuna:
-            self._study = self._open_study(optuna, fingerprint)
-            self.worker = self._register()
-            self._waiting = self._unseen()
+        self._waiting = self._unseen()
         self.evaluations = list(self._waiting.values())
 
     def write(self, evaluation: Evaluation) -> None:
@@ -79,22 +65,18 @@ class SearchStorage:
         OSError
             The storage cannot be written, for example because the disk is full.
         """
-        with _quiet_optuna() as optuna:
-            trial = optuna.trial
-            states = trial.TrialState
-            state = states.COMPLETE if evaluation.score is not None else states.FAIL
-            if evaluation.status == "pruned":
-                state = states.PRUNED
-            template = trial.create_trial(
-                state=state,
-                value=evaluation.score,
-                intermediate_values=dict(evaluation.rungs),
-                user_attrs={"evaluation": _to_json(evaluation), "worker": self.worker},
-            )
-            try:
-                self._seen.add(self._storage.create_new_trial(self._study, template))
-            except (OSError, optuna.exceptions.StorageInternalError) as error:
-                raise _unwritable(self.path, error) from error
+        from optuna.trial import TrialState, create_trial
+
+        state = TrialState.COMPLETE if evaluation.score is not None else TrialState.FAIL
+        if evaluation.status == "pruned":
+            state = TrialState.PRUNED
+        trial = create_trial(
+            state=state,
+            value=evaluation.score,
+            intermediate_values=dict(evaluation.rungs),
+            user_attrs={"evaluation": _to_json(evaluation), "worker": self.worker},
+        )
+        self._stored.add(trial)
 
     def recall(self, architecture: Any) -> Evaluation | None:
         """The stored evaluation of an architecture that this process has not seen yet."""
@@ -106,8 +88,7 @@ class SearchStorage:
 
         What other processes have finished since, and what this search would not propose itself.
         """
-        with _quiet_optuna():
-            self._waiting |= self._unseen()
+        self._waiting |= self._unseen()
         found, self._waiting = list(self._waiting.values()), {}
         return found
 
@@ -118,53 +99,13 @@ class SearchStorage:
 
     def close(self) -> None:
         """Take leave of the others that work on this search."""
-        with _quiet_optuna(), contextlib.suppress(OSError):
-            self._storage.set_study_user_attr(self._study, self._name, self._card | {"ended": True})
-
-    def _open_study(self, optuna, fingerprint) -> int:
-        wanted = json.loads(json.dumps({"format": FORMAT, **fingerprint}))
-        studies = {s.study_name: s._study_id for s in self._storage.get_all_studies()}
-        if STUDY not in studies:
-            if studies:
-                raise ValueError(
-                    f"storage {str(self.path)!r} holds Optuna studies of other programs "
-                    f"({', '.join(studies)}); choose a new path."
-                )
-            maximize = optuna.study.StudyDirection.MAXIMIZE
-            with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):  # made meanwhile
-                self._storage.create_new_study([maximize], STUDY)
-            studies[STUDY] = self._storage.get_study_id_from_name(STUDY)
-        study = studies[STUDY]
-        found = self._storage.get_study_user_attrs(study).get("fingerprint")
-        if found is None:
-            self._storage.set_study_user_attr(study, "fingerprint", wanted)
-        elif found != wanted:
-            raise ValueError(
-                f"storage {str(self.path)!r} belongs to another search: "
-                f"{_differences(found, wanted)}; use the same data and parameters, or a new path."
-            )
-        return study
-
-    def _register(self) -> int:
-        """Sign in, and find out whether somebody else had done so before and is still there."""
-        name = uuid.uuid4().hex
-        self._name = _WORKER + name
-        self._card = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
-        self._storage.set_study_user_attr(self._study, self._name, self._card)
-        cards = self._storage.get_study_user_attrs(self._study)
-        mine = (self._card["started"], self._name)
-        is_first = not any(
-            key.startswith(_WORKER) and (card["started"], key) < mine and _is_at_work(card)
-            for key, card in cards.items()
-        )
-        return 0 if is_first else 1 + int(name[:7], 16)
+        self._stored.close()
 
     def _unseen(self) -> dict[str, Evaluation]:
         found: dict[str, Evaluation] = {}
-        for trial in self._storage.get_all_trials(self._study, deepcopy=False):
-            if trial._trial_id in self._seen or "evaluation" not in trial.user_attrs:
+        for trial in self._stored.unseen():
+            if "evaluation" not in trial.user_attrs:
                 continue
-            self._seen.add(trial._trial_id)
             evaluation = _from_json(trial.user_attrs["evaluation"])
             found[_key_of(evaluation.architecture)] = evaluation
             if trial.user_attrs.get("worker", 0) == 0:
@@ -172,101 +113,8 @@ class SearchStorage:
         return found
 
 
-def stored_fingerprint(path) -> dict[str, Any] | None:
-    """The fingerprint of the search in a storage, None if there is none.
-
-    Raises
-    ------
-    ValueError
-        The file is no journal, or the database cannot be opened.
-    """
-    if is_url(path):
-        storage = _open(path)
-        studies = {s.study_name: s._study_id for s in storage.get_all_studies()}
-        attributes = storage.get_study_user_attrs(studies[STUDY]) if STUDY in studies else {}
-        return attributes.get("fingerprint")
-    path = Path(path)
-    if not path.exists():
-        return None
-    for line in complete_lines(path):
-        found = line.get("user_attr", {}).get("fingerprint")
-        if found is not None:
-            return found
-    return None
-
-
-def is_url(path) -> bool:
-    """Whether a storage is a database's URL and not a file."""
-    return isinstance(path, str) and "://" in path
-
-
-def check_storage(path) -> None:
-    """Raise before any training where a storage could not be written."""
-    if is_url(path):
-        _open(path)
-    else:
-        check_writable(path)
-
-
-def _open(path):
-    """Optuna's storage at a path or URL."""
-    with _quiet_optuna() as optuna:
-        if is_url(path):
-            try:
-                return optuna.storages.RDBStorage(path)
-            except Exception as error:  # whatever the database's driver raises
-                reason = " ".join(str(error).split())[:200]
-                raise ValueError(
-                    f"The 'storage' parameter {path!r} cannot be opened ({reason}); check the URL, "
-                    "install the database's driver, or give the path of a file."
-                ) from error
-        with locked(path):
-            repair(path)
-        journal = optuna.storages.journal
-        backend = journal.JournalFileBackend(str(path), lock_obj=make_lock(path))
-        return optuna.storages.JournalStorage(backend)
-
-
-def _is_at_work(card: dict) -> bool:
-    if card.get("ended"):
-        return False
-    if card["host"] != socket.gethostname():
-        return time.time() - card["started"] < _LONGEST_RUN_S
-    if card["pid"] == os.getpid() or os.name != "posix":
-        return False
-    try:
-        os.kill(card["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _unwritable(path, error: Exception) -> OSError:
-    kind = type(error) if isinstance(error, OSError) else OSError
-    number = getattr(error, "errno", None) or 0
-    reason = os.strerror(number) if number else " ".join(str(error).split())[:200]
-    return kind(
-        number,
-        f"the 'storage' {str(path)!r} could not be written ({reason}); free space or choose "
-        "another path",
-    )
-
-
 def _key_of(architecture) -> str:
     return json.dumps(architecture, sort_keys=True)
-
-
-def _differences(found: dict, wanted: dict) -> str:
-    parts = []
-    for name in {**found, **wanted}:
-        was, now = found.get(name), wanted.get(name)
-        if was == now:
-            continue
-        is_hash = isinstance(was, str) and was.startswith("sha256:")
-        parts.append(f"{name} differs" if is_hash else f"{name} was {was!r}, is {now!r}")
-    return ", ".join(parts)
 
 
 def _to_json(evaluation: Evaluation) -> dict:
@@ -280,16 +128,3 @@ def _from_json(values: dict) -> Evaluation:
     values["rungs"] = tuple((int(epochs), score) for epochs, score in values["rungs"])
     values["values"] = tuple(values.get("values", ()))
     return Evaluation(**values)
-
-
-@contextlib.contextmanager
-def _quiet_optuna():
-    """Optuna without its log lines, and with the user's level restored afterwards."""
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield optuna
-    finally:
-        optuna.logging.set_verbosity(level)

@@ -114,6 +114,47 @@ def make_lock(path: Path):
     return _FileLock(str(path))
 
 
+def make_backend(path: Path):
+    """Optuna's journal in a file, where a line that could not be written whole is not written.
+
+    Optuna itself would leave the torn line behind, and the next one, of this process or another,
+    would go on in the middle of it.
+    """
+    from optuna.storages.journal import JournalFileBackend
+
+    class Backend(JournalFileBackend):
+        def append_logs(self, logs) -> None:
+            lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
+            with locked(path):
+                if _has_torn_end(path):
+                    repair(path)
+                _append("".join(lines).encode(), path)
+
+    return Backend(str(path), lock_obj=make_lock(path))
+
+
+def _has_torn_end(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def _append(content: bytes, path: Path) -> None:
+    """Add to a file and synchronise it to the disk; it stays as it was where that fails."""
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            while content:
+                content = content[file.write(content) :]
+            os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(size)
+            raise
+
+
 @contextlib.contextmanager
 def locked(path: Path):
     lock = make_lock(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
@@ -11,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from autokit.persistence.studies import quiet_optuna
 from autokit.training import more_programs
 from autokit.tuning.evaluation import Evaluator, OutOfTime
 from autokit.tuning.pruning import PruningJudge, pairs_folds
@@ -262,16 +262,3 @@ class Search:
             f"All {len(failed)} trials failed. The first, with {first.values}, raised "
             f"{first.error}. Set error_score='raise' to see where."
         )
-
-
-@contextlib.contextmanager
-def quiet_optuna():
-    """Optuna without its log lines, and with the user's level restored afterwards."""
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield optuna
-    finally:
-        optuna.logging.set_verbosity(level)
