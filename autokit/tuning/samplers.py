@@ -23,6 +23,8 @@ class Task:
     max_epochs : int or None
         Most epochs of a fit, where the estimator counts them.
     seed : int
+    storage : path, URL or None
+        Where the search keeps its trials.
     """
 
     space: Space
@@ -30,10 +32,25 @@ class Task:
     n_objectives: int
     max_epochs: int | None
     seed: int
+    storage: Any = None
 
 
 class Exhausted(Exception):
     """The tuner has no further point to propose."""
+
+
+class Wait(Exception):
+    """The tuner must know more of the trials that run before it proposes another.
+
+    Parameters
+    ----------
+    seconds : float, default=0.5
+        After which to ask again, if no trial has finished before.
+    """
+
+    def __init__(self, seconds: float = 0.5):
+        super().__init__(f"ask again in {seconds} s")
+        self.seconds = seconds
 
 
 # (number of the trial) -> an Optuna sampler for it
