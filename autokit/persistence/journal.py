@@ -149,7 +149,7 @@ def _append(content: bytes, path: Path) -> None:
             while content:
                 content = content[file.write(content) :]
             os.fsync(file.fileno())
-        except OSError:
+        except BaseException:  # an interrupt too
             with contextlib.suppress(OSError):
                 file.truncate(size)
             raise

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,10 @@ class OutOfTime(Stop):
     """The time of the search is over."""
 
 
+class Halted(Stop):
+    """The search has ended for a reason outside this trial."""
+
+
 @dataclass
 class Evaluator:
     """Fits and scores an estimator on folds that are made once.
@@ -75,6 +80,7 @@ class Evaluator:
     score_params: Mapping[str, Any] = field(default_factory=dict)
     error_score: Any = np.nan
     return_train_score: bool = False
+    longest_fold_s: float = field(default=0.0, init=False)
     _forwards: ForwardPool = field(default_factory=ForwardPool, repr=False)
     _cut: dict[int, tuple] = field(default_factory=dict, repr=False)
 
@@ -83,8 +89,9 @@ class Evaluator:
         values: dict[str, Any],
         parameters: Mapping[str, Any],
         judge: Judge | None = None,
-        deadline: float | None = None,
+        deadline: Callable[[Sequence[float]], float] | None = None,
         must_finish: bool = False,
+        halt: Event | None = None,
     ) -> Trial:
         """Run one trial.
 
@@ -95,11 +102,15 @@ class Evaluator:
         parameters : dict
             What the estimator gets.
         judge : Judge or None
-        deadline : float or None
-            ``time.monotonic()`` second at which the trial ends.
+        deadline : callable or None
+            From the seconds of the trial's fits so far to the ``time.monotonic()`` second at
+            which it ends. A fit of another package, which nobody can end, is not begun if it
+            would last longer, as far as is known from earlier ones.
         must_finish : bool, default=False
             Instead of giving up at the deadline, train less: each fold gets an equal share of
             the time, as far as the estimator is one of this package.
+        halt : threading.Event or None
+            Once set, the trial ends at the next epoch or fold.
 
         Returns
         -------
@@ -109,10 +120,12 @@ class Evaluator:
         ------
         OutOfTime
             The deadline has come.
+        Halted
+            `halt` was set.
         Exception
             What a fold raised, with ``error_score="raise"``.
         """
-        run = _Run(self, judge, deadline, must_finish)
+        run = _Run(self, judge, deadline, must_finish, halt or Event())
         started = time.monotonic()
         status, error = COMPLETE, None
         try:
@@ -178,8 +191,9 @@ class Evaluator:
 class _Run:
     """The folds of one trial."""
 
-    def __init__(self, evaluator, judge, deadline, must_finish):
+    def __init__(self, evaluator, judge, deadline, must_finish, halt):
         self.evaluator: Evaluator = evaluator
+        self.halt: Event = halt
         self.judge, self.deadline, self.must_finish = judge, deadline, must_finish
         self.scores: list[dict[str, float]] = []
         self.train_scores: list[dict[str, float]] = []
@@ -195,6 +209,7 @@ class _Run:
         fit_params = _check_method_params(evaluator.X, evaluator.fit_params, indices=train)
         score_params = _check_method_params(evaluator.X, evaluator.score_params, indices=test)
         deadline = self._deadline(k)
+        self._check_time(k, estimator, deadline)
         started = time.monotonic()
         watch = _FoldWatch(self, k, estimator, (X_test, y_test, score_params), deadline)
         with watched_by(watch):
@@ -211,6 +226,7 @@ class _Run:
         scores = evaluator.score(estimator, X_test, y_test, score_params)
         self.score_times.append(time.monotonic() - fitted)
         self.fit_times.append(fitted - started)
+        evaluator.longest_fold_s = max(evaluator.longest_fold_s, time.monotonic() - started)
         self.scores.append(scores)
         if evaluator.return_train_score:
             params = _check_method_params(evaluator.X, evaluator.score_params, indices=train)
@@ -224,10 +240,23 @@ class _Run:
         return [scores[self.evaluator.metric] for scores in self.scores]
 
     def _deadline(self, k: int) -> float | None:
-        if self.deadline is None or not self.must_finish:
-            return self.deadline
+        if self.deadline is None:
+            return None
+        deadline = self.deadline(self.fit_times)
+        if not self.must_finish:
+            return deadline
         now = time.monotonic()
-        return now + max(0.0, self.deadline - now) / (len(self.evaluator.folds) - k)
+        return now + max(0.0, deadline - now) / (len(self.evaluator.folds) - k)
+
+    def _check_time(self, k: int, estimator: Any, deadline: float | None) -> None:
+        if self.halt.is_set():
+            raise Halted
+        if deadline is None or self.must_finish or own_network(estimator) is not None:
+            return
+        left = len(self.evaluator.folds) - k
+        expected = left * max(self.fit_times) if k else self.evaluator.longest_fold_s
+        if time.monotonic() + expected > deadline:
+            raise OutOfTime
 
 
 class _FoldWatch(Watch):
@@ -241,6 +270,8 @@ class _FoldWatch(Watch):
     def epoch(self, model, training, epoch, logs) -> None:
         run = self.run
         run.epochs += 1
+        if run.halt.is_set():
+            raise Halted
         if self.deadline is not None and time.monotonic() >= self.deadline:
             if run.must_finish:
                 return

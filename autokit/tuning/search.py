@@ -6,13 +6,17 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autokit.persistence.studies import quiet_optuna
+from sklearn import config_context, get_config
+
+from autokit.persistence.studies import STUDY, quiet_optuna
 from autokit.training import more_programs
-from autokit.tuning.evaluation import Evaluator, OutOfTime
+from autokit.tuning.evaluation import Evaluator, OutOfTime, Stop
 from autokit.tuning.pruning import PruningJudge, pairs_folds
 from autokit.tuning.samplers import Exhausted, SamplerMaker
 from autokit.tuning.space import Space
@@ -21,7 +25,11 @@ from autokit.tuning.trial import COMPLETE, FAILED, PRUNED, Trial
 logger = logging.getLogger(__name__)
 
 KEPT_PROGRAMS = 12  # beyond those that are kept anyway, for architectures that come back
+POLL_S = 0.2  # how often a process looks whether another has finished the last trials
 REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
+
+
+_LATER = object()
 
 
 class SearchFailed(ValueError):
@@ -74,6 +82,8 @@ class Search:
     trials: list[Trial] = field(default_factory=list)
     stopped: str = "n_trials"
     _asked: int = 0
+    _is_over: bool = False
+    _halt: Any = field(default_factory=threading.Event, repr=False)
     _lock: Any = field(default_factory=threading.RLock, repr=False)
 
     def run(self) -> list[Trial]:
@@ -90,6 +100,7 @@ class Search:
 
         with quiet_optuna(), more_programs(KEPT_PROGRAMS):
             self.study = optuna.create_study(
+                study_name=STUDY,  # the brackets of a Hyperband pruner are drawn from it
                 directions=["maximize"] * len(self.objectives),
                 pruner=self.pruner or optuna.pruners.NopPruner(),
                 sampler=optuna.samplers.RandomSampler(seed=0),
@@ -111,17 +122,34 @@ class Search:
         return self.trials
 
     def _side_by_side(self) -> None:
+        settings = get_config()  # scikit-learn's, a thread has its own
+
+        def one() -> bool:
+            with config_context(**settings):
+                return self._one()
+
+        def submit(n: int) -> set:
+            return {pool.submit(copy_context().run, one) for _ in range(n)}
+
         with ThreadPoolExecutor(self.n_jobs) as pool:
-            running = {pool.submit(self._one) for _ in range(self.n_jobs)}
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                going_on = [future.result() for future in done]  # raises what a trial raised
-                running |= {pool.submit(self._one) for goes_on in going_on if goes_on}
+            try:
+                running = submit(self.n_jobs)
+                while running:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    # raises what a trial raised
+                    running |= submit(sum(future.result() for future in done))
+            except BaseException:
+                self._halt.set()  # what runs beside it ends at the next epoch or fold
+                raise
 
     def _one(self) -> bool:
         """Run one trial; False when the search is over."""
-        with self._lock:
-            asked = self._ask()
+        while True:
+            with self._lock:
+                asked = self._ask()
+            if asked is not _LATER:
+                break
+            time.sleep(POLL_S)
         if asked is None:
             return False
         handle, values = asked
@@ -132,17 +160,18 @@ class Search:
                 values,
                 self.space.parameters(values),
                 judge,
-                self._deadline(),
+                None if self.time_budget_s is None else self._deadline,
                 must_finish=not has_result,
+                halt=self._halt,
             )
-        except OutOfTime:
-            self.stopped = "time_budget_s"
+        except BaseException as reason:
             with self._lock:
-                self._give_up(handle)
-            return False
-        except BaseException:
-            with self._lock:
-                self._give_up(handle)
+                self._asked -= 1
+                self._withdraw(handle)
+                if isinstance(reason, OutOfTime):
+                    self.stopped = "time_budget_s"
+            if isinstance(reason, Stop):
+                return False
             raise
         if judge is not None:
             trial = replace(trial, steps=tuple(judge.steps))
@@ -152,28 +181,53 @@ class Search:
 
     def _ask(self):
         self._hear_of_others()
-        if self.n_trials is not None and self._n_known() >= self.n_trials:
+        if self._is_over or self._halt.is_set():
             return None
-        deadline = self._deadline()
-        if deadline is not None and self.trials and time.monotonic() + self._shortest() > deadline:
-            self.stopped = "time_budget_s"
-            return None
-        self.study.sampler = self.tuner(self._asked)
+        has_time = time.monotonic() + self._shortest() <= self._deadline()
+        if self.trials and not has_time:
+            return self._stop("time_budget_s")
+        if not self._begin():
+            # what others are at work on is waited for: all then know the whole search, and if
+            # one of them dies, its trial is done here
+            is_awaited = self.storage is not None and self.storage.n_running_elsewhere(here=True)
+            if is_awaited and not has_time:
+                return self._stop("time_budget_s")
+            return _LATER if is_awaited else None
         handle = None
         try:
+            self.study.sampler = self.tuner(self._asked)
             handle = self.study.ask()
             values = self.space.suggest(handle)
         except Exhausted:
-            self.stopped = "exhausted"
-            return None
+            self._withdraw(handle)
+            return self._stop("exhausted")
+        except BaseException:
+            self._withdraw(handle)
+            raise
         self._asked += 1
         if self.progress is not None:
             self.progress.trial_started(self._asked - 1, values)
         return handle, values
 
-    def _n_known(self) -> int:
-        others = 0 if self.storage is None else self.storage.n_running_elsewhere()
-        return self._asked + others
+    def _begin(self) -> bool:
+        """Whether a trial is left; other processes are told that it is being run."""
+        if self.n_trials is None:
+            return True
+        if self.storage is None:
+            return self._asked < self.n_trials
+        return self.storage.begin(self.n_trials)
+
+    def _withdraw(self, handle) -> None:
+        """Undo that a trial was begun."""
+        import optuna
+
+        if handle is not None:
+            self.study.tell(handle, state=optuna.trial.TrialState.FAIL)
+        if self.n_trials is not None and self.storage is not None:
+            self.storage.give_up()
+
+    def _stop(self, why: str) -> None:
+        self.stopped, self._is_over = why, True
 
     def _tell(self, handle, trial: Trial) -> None:
         import optuna
@@ -195,12 +249,6 @@ class Search:
             trial = replace(trial, worker=self.storage.worker)
             self.storage.write(trial, frozen)
         self._keep(trial)
-
-    def _give_up(self, handle) -> None:
-        import optuna
-
-        self._asked -= 1
-        self.study.tell(handle, state=optuna.trial.TrialState.FAIL)
 
     def _keep(self, trial: Trial) -> None:
         self.trials.append(trial)
@@ -232,13 +280,21 @@ class Search:
         means = [trial.mean(self.objectives[0]) for trial in self.trials]
         return max((mean for mean in means if mean is not None), default=None)
 
-    def _deadline(self) -> float | None:
-        """When trials must end, so that the best so far can still be fitted to all rows."""
+    def _deadline(self, fit_times: Sequence[float] = ()) -> float:
+        """When a trial must end, so that the best can still be fitted to all rows.
+
+        Parameters
+        ----------
+        fit_times : sequence of float
+            Of the folds of the trial, which may itself become the best.
+        """
         if self.time_budget_s is None:
-            return None
-        return self.started + self.time_budget_s - self._reserve()
+            return math.inf
+        refit = REFIT_MARGIN * self.refit_share * max(fit_times, default=0.0)
+        return self.started + self.time_budget_s - max(refit, self._reserve())
 
     def _reserve(self) -> float:
+        """Seconds for the refit of the best so far."""
         best = self._best()
         if not self.refit_share:
             return 0.0
@@ -248,8 +304,8 @@ class Search:
         return REFIT_MARGIN * self.refit_share * max(trial.fit_times)
 
     def _shortest(self) -> float:
-        """Seconds below which no fold was ever fitted."""
-        return min((min(t.fit_times) for t in self.trials if t.fit_times), default=0.0)
+        """Seconds in which no trial was ever finished."""
+        return min((t.seconds for t in self.trials if t.status == COMPLETE), default=0.0)
 
     def _failure(self) -> SearchFailed:
         failed = [t for t in self.trials if t.status == FAILED]
