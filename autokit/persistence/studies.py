@@ -146,9 +146,7 @@ class StoredStudy:
     def _sign_in(self) -> int:
         """Sign in, and find out whether somebody else had done so before and is still there."""
         self.name = uuid.uuid4().hex
-        pid = os.getpid()
-        self._card = {"host": socket.gethostname(), "pid": pid, "started": time.time()}
-        self._card["born"] = _born(pid)
+        self._card = card_of_process()
         self.tell()
         others = self.cards()
         for name, card in others.items():
@@ -166,6 +164,13 @@ class StoredStudy:
             if "the 'storage' " in str(error):
                 raise
             raise _unwritable(self.path, error) from error
+
+
+def card_of_process() -> dict[str, Any]:
+    """What tells this process from all others, for `is_at_work`."""
+    pid = os.getpid()
+    card = {"host": socket.gethostname(), "pid": pid, "started": time.time()}
+    return card | {"born": _born(pid)}
 
 
 def is_at_work(card: dict[str, Any], longest_s: float = _LONGEST_RUN_S) -> bool:
