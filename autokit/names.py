@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -28,12 +28,18 @@ def by_name(argument: str, value: str, known: Mapping[str, Any], instead: str) -
     """
     if isinstance(value, str) and value in known:
         return known[value]
-    near = difflib.get_close_matches(str(value).lower(), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     names = ", ".join(map(repr, sorted(known)))
     raise ValueError(
-        f"The {argument!r} parameter must be one of {names}, or {instead}; got {value!r}.{hint}"
+        f"The {argument!r} parameter must be one of {names}, or {instead}; got {value!r}."
+        f"{did_you_mean(value, known)}"
     )
+
+
+def did_you_mean(value: Any, known: Iterable[str]) -> str:
+    """`` Did you mean 'name'?`` for the nearest of the known names; empty if none is near."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(value).lower(), names, n=1)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""
 
 
 def described(part: Any) -> str:

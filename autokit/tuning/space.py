@@ -6,11 +6,16 @@ propose and storages keep. Its *parameters* are what the estimator gets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
-from autokit.tuning.dimensions import Categorical, Dimension, Float, Int
+import numpy as np
+
+from autokit.names import described, did_you_mean
+from autokit.tuning.dimensions import Categorical, Dimension, Float, Int, grid_value, position
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,16 @@ class Entry:
     name : str
         Unique in the space.
     parameter : str
-        The estimator's parameter, ``step__name`` inside a pipeline.
+        The estimator's parameter, ``step__name`` inside a pipeline. Empty for a value that
+        decides which others there are, and is no parameter itself.
     dimension : Float, Int or Categorical
     when : tuple of (name, labels)
         Other entries, all before this one, and the labels with which this one exists.
     decode : callable or None
-        From the plain value to the parameter's; None for numbers and choices as they are.
+        From the plain value to the parameter's; None for numbers and choices as they are. Its
+        ``repr`` is part of what a storage remembers of the space.
+    hyperparameter : keras_tuner.HyperParameter or None
+        What a keras-tuner function ``build(hp)`` has asked for, for keras-tuner's own oracles.
     """
 
     name: str
@@ -35,6 +44,7 @@ class Entry:
     dimension: Dimension
     when: tuple[tuple[str, tuple], ...] = ()
     decode: Callable[[Any], Any] | None = None
+    hyperparameter: Any = field(default=None, compare=False)
 
     def is_active(self, values: Mapping[str, Any]) -> bool:
         """Whether it exists beside these values."""
@@ -96,36 +106,41 @@ class Space:
     def describe(self) -> list:
         """The space as JSON values, the same in the next process."""
         return [
-            [e.name, e.parameter, _described(e.dimension), [[n, list(ls)] for n, ls in e.when]]
+            [e.name, e.parameter, _described(e), [[name, list(labels)] for name, labels in e.when]]
             for e in self.entries
         ]
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """The values of every point, one after the other; for a finite space."""
+        return self._points(0, {})
 
     @property
     def n_points(self) -> float:
         """Different points in it; infinite where a number has no step."""
-        total = 0.0
-        counts = {e.name: _count(e.dimension) for e in self.entries}
-        if not any(e.when for e in self.entries):
-            total = 1.0
-            for n in counts.values():
-                total *= n
-            return total
         return self._count_points(0, {})
+
+    def _points(self, i: int, values: dict) -> Iterator[dict[str, Any]]:
+        if i == len(self.entries):
+            yield values
+        elif not self.entries[i].is_active(values):
+            yield from self._points(i + 1, values)
+        else:
+            for value in plain_values(self.entries[i].dimension):
+                yield from self._points(i + 1, values | {self.entries[i].name: value})
 
     def _count_points(self, i: int, values: dict) -> float:
         if i == len(self.entries):
-            return 1.0
+            return 1
         entry = self.entries[i]
         if not entry.is_active(values):
             return self._count_points(i + 1, values)
         n = _count(entry.dimension)
-        watched = {name for e in self.entries for name, _ in e.when}
-        if entry.name not in watched or n == float("inf"):
-            return n * self._count_points(i + 1, values)
-        return sum(
-            self._count_points(i + 1, values | {entry.name: value})
-            for value in plain_values(entry.dimension)
-        )
+        # values that nothing depends on are counted together
+        asked = {v for e in self.entries for name, vs in e.when if name == entry.name for v in vs}
+        n_points = sum(self._count_points(i + 1, values | {entry.name: v}) for v in asked)
+        if n > len(asked):
+            n_points += (n - len(asked)) * self._count_points(i + 1, values)
+        return n_points
 
 
 def entries_of(dimensions: Mapping[str, tuple[str, Dimension, Callable | None]]) -> list[Entry]:
@@ -162,20 +177,45 @@ def _condition(name, other, wanted, dimensions) -> tuple[str, tuple]:
     if other not in dimensions:
         raise ValueError(
             f"{name!r} in 'space' depends on {other!r}, which is not searched; known are "
-            f"{', '.join(map(repr, dimensions))}."
+            f"{', '.join(map(repr, dimensions))}.{did_you_mean(other, dimensions)}"
         )
-    is_several = isinstance(wanted, Sequence | set | frozenset) and not isinstance(wanted, str)
-    wanted = tuple(wanted) if is_several else (wanted,)
-    dimension = dimensions[other][1]
-    if not isinstance(dimension, Categorical):
-        return other, wanted
-    unknown = [w for w in wanted if w not in dimension.choices]
-    if unknown:
+    _, dimension, decode = dimensions[other]
+    if decode is not None or _count(dimension) == math.inf:
         raise ValueError(
-            f"{name!r} in 'space' waits for {other}={unknown[0]!r}, which is not among its "
-            f"choices {list(dimension.choices)!r}."
+            f"{name!r} in 'space' waits for a value of {other!r}, which has no values to wait "
+            "for; make it a Categorical, an Int or a Float with a step."
         )
-    return other, tuple(dimension.labels[dimension.choices.index(w)] for w in wanted)
+    values = plain_values(dimension)
+    asked = [wanted]
+    if _index(dimension, wanted) is None and _is_several(wanted):
+        asked = list(wanted)
+    found = [_index(dimension, value) for value in asked]
+    if not found or None in found:
+        instead = repr(asked[found.index(None)]) if found else "no value"
+        raise ValueError(
+            f"{name!r} in 'space' waits for {other}={instead}, which is not among {values!r}."
+        )
+    # in one order: a set has another in each process
+    return other, tuple(values[i] for i in sorted({i for i in found if i is not None}))
+
+
+def _is_several(wanted: Any) -> bool:
+    kinds = Sequence | set | frozenset | np.ndarray
+    return isinstance(wanted, kinds) and not isinstance(wanted, str)
+
+
+def _index(dimension: Dimension, value: Any) -> int | None:
+    """Where a value, or a choice's label, is among the plain values of a dimension."""
+    values = plain_values(dimension)
+    if isinstance(dimension, Categorical):
+        i = position(value, dimension.choices)
+        return position(value, values) if i is None and isinstance(value, str) else i
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return None
+    if isinstance(dimension, Float):
+        near = grid_value(dimension, float(value))
+        value = near if math.isclose(near, value, rel_tol=1e-9, abs_tol=1e-12) else value
+    return values.index(value) if value in values else None
 
 
 def _suggest(trial: Any, name: str, dimension: Dimension) -> Any:
@@ -183,45 +223,44 @@ def _suggest(trial: Any, name: str, dimension: Dimension) -> Any:
         return trial.suggest_categorical(name, dimension.labels)
     draw = trial.suggest_float if isinstance(dimension, Float) else trial.suggest_int
     settings = {"log": dimension.log} | ({"step": dimension.step} if not dimension.log else {})
-    return draw(name, dimension.low, dimension.high, **settings)
+    value = draw(name, dimension.low, dimension.high, **settings)
+    return grid_value(dimension, value) if isinstance(dimension, Float) else value
 
 
 def distribution(dimension: Dimension) -> Any:
     """Optuna's distribution for a dimension."""
     from optuna import distributions as known
 
-    if isinstance(dimension, Float):
-        return known.FloatDistribution(
-            float(dimension.low), float(dimension.high), log=dimension.log, step=dimension.step
-        )
-    if isinstance(dimension, Int):
-        return known.IntDistribution(
-            int(dimension.low), int(dimension.high), log=dimension.log, step=int(dimension.step)
-        )
-    return known.CategoricalDistribution(dimension.labels)
+    if isinstance(dimension, Categorical):
+        return known.CategoricalDistribution(dimension.labels)
+    kind = known.FloatDistribution if isinstance(dimension, Float) else known.IntDistribution
+    return kind(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
-def plain_values(dimension: Dimension) -> list:
+def plain_values(dimension: Dimension) -> Sequence:
     """All values of a dimension that has finitely many."""
     if isinstance(dimension, Categorical):
-        return list(dimension.labels)
+        return dimension.labels
     if isinstance(dimension, Int):
-        return list(range(dimension.low, dimension.high + 1, dimension.step))
-    n = int(round((dimension.high - dimension.low) / dimension.step, 9))
-    return [dimension.low + i * dimension.step for i in range(n + 1)]
+        return range(dimension.low, dimension.high + 1, dimension.step)
+    if dimension.step is None:
+        if dimension.low < dimension.high:
+            raise ValueError(f"{dimension!r} has no step, and so no list of values.")
+        return [dimension.low]
+    n = round((dimension.high - dimension.low) / dimension.step)
+    return [grid_value(dimension, dimension.low + i * dimension.step) for i in range(n + 1)]
 
 
 def _count(dimension: Dimension) -> float:
-    if isinstance(dimension, Categorical):
-        return len(dimension.choices)
-    if isinstance(dimension, Float) and dimension.step is None:
-        return 1 if dimension.low == dimension.high else float("inf")
+    if isinstance(dimension, Float) and dimension.step is None and dimension.low < dimension.high:
+        return math.inf
     return len(plain_values(dimension))
 
 
-def _described(dimension: Dimension) -> list:
+def _described(entry: Entry) -> list:
+    dimension = entry.dimension
+    how = [] if entry.decode is None else [described(entry.decode)]
     if isinstance(dimension, Categorical):
-        return ["Categorical", list(dimension.labels)]
+        return ["Categorical", list(dimension.labels), *how]
     numbers = [dimension.low, dimension.high, dimension.step]
-    plain = [None if n is None else (int(n) if n == int(n) else float(n)) for n in numbers]
-    return [type(dimension).__name__, *plain, dimension.log]
+    return [type(dimension).__name__, *numbers, dimension.log, *how]

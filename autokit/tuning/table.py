@@ -40,7 +40,7 @@ def cv_results(
         results[f"mean_{key}"] = np.array([np.mean(t) if t else np.nan for t in times])
         results[f"std_{key}"] = np.array([np.std(t) if t else np.nan for t in times])
     params = [space.parameters(trial.values) for trial in trials]
-    for name in dict.fromkeys(entry.parameter for entry in space):
+    for name in dict.fromkeys(entry.parameter for entry in space if entry.parameter):
         results[f"param_{name}"] = _column(name, params)
     results["params"] = params
     metrics = next((list(t.scores[0]) for t in trials if t.scores), ["score"])
