@@ -16,11 +16,10 @@ from typing import Any
 
 from autokit.tuning.hyperparameters import oracle_name, plain_value, to_hyperparameters
 from autokit.tuning.oracle_file import OracleFile
-from autokit.tuning.samplers import Exhausted, SamplerMaker, Task, Wait
+from autokit.tuning.samplers import GIVEN_UP, Exhausted, SamplerMaker, Task, Wait
 from autokit.tuning.space import Space, distribution
 
 OBJECTIVE = "score"
-GIVEN_UP = "given up"  # user attribute of a trial that ended without a result
 EPOCHS = "epochs"  # entry of the epochs that Hyperband sets
 _ID, _EPOCHS = "oracle:trial", "tuner/epochs"
 _NO_LIMIT = -1  # of failed trials, which are the search's business
@@ -182,7 +181,7 @@ class LocalOracle:
         if dead - queued - self._gone:
             # it may have finished just before its process ended: the storage is read once more
             self._gone |= dead
-            raise Wait(0.0)
+            raise Wait
         for trial_id in sorted(dead - queued, reverse=True):
             self._requeue(trial_id)
 

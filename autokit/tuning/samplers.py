@@ -35,22 +35,15 @@ class Task:
     storage: Any = None
 
 
+GIVEN_UP = "given up"  # user attribute of a trial that was begun in vain, and is no result
+
+
 class Exhausted(Exception):
     """The tuner has no further point to propose."""
 
 
 class Wait(Exception):
-    """The tuner must know more of the trials that run before it proposes another.
-
-    Parameters
-    ----------
-    seconds : float, default=0.5
-        After which to ask again, if no trial has finished before.
-    """
-
-    def __init__(self, seconds: float = 0.5):
-        super().__init__(f"ask again in {seconds} s")
-        self.seconds = seconds
+    """The tuner must first hear more of the trials that run."""
 
 
 # (number of the trial) -> an Optuna sampler for it

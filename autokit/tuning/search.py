@@ -18,7 +18,7 @@ from autokit.persistence.studies import STUDY, quiet_optuna
 from autokit.training import more_programs
 from autokit.tuning.evaluation import Evaluator, OutOfTime, Stop
 from autokit.tuning.pruning import PruningJudge, pairs_folds
-from autokit.tuning.samplers import Exhausted, SamplerMaker
+from autokit.tuning.samplers import GIVEN_UP, Exhausted, SamplerMaker, Wait
 from autokit.tuning.space import Space
 from autokit.tuning.trial import COMPLETE, FAILED, PRUNED, Trial
 
@@ -198,6 +198,9 @@ class Search:
             self.study.sampler = self.tuner(self._asked)
             handle = self.study.ask()
             values = self.space.suggest(handle)
+        except Wait:
+            self._withdraw(handle)
+            return _LATER
         except Exhausted:
             self._withdraw(handle)
             return self._stop("exhausted")
@@ -222,6 +225,7 @@ class Search:
         import optuna
 
         if handle is not None:
+            handle.set_user_attr(GIVEN_UP, True)
             self.study.tell(handle, state=optuna.trial.TrialState.FAIL)
         if self.n_trials is not None and self.storage is not None:
             self.storage.give_up()
