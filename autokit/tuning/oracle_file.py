@@ -42,10 +42,18 @@ class OracleFile:
         self._cards: dict[str, dict] = {}
 
     @contextmanager
-    def held(self, oracle: Any) -> Iterator[None]:
-        """Keep other processes out while `oracle` has, and goes on from, what they have done."""
+    def held(self, oracle: Any, has_results: bool) -> Iterator[None]:
+        """Keep other processes out while `oracle` has, and goes on from, what they have done.
+
+        Parameters
+        ----------
+        oracle : keras_tuner.Oracle
+        has_results : bool
+            Whether the storage holds trials. A state beside an empty one, of which no process is
+            at work, was left behind by a storage that is gone.
+        """
         with locked(self._storage):
-            self._read(oracle)
+            self._read(oracle, has_results)
             yield
 
     def own(self, trial_id: str) -> None:
@@ -54,7 +62,7 @@ class OracleFile:
 
     def dead(self) -> list[str]:
         """Trials that began in processes that are gone."""
-        return [trial for trial, owner in self._owners.items() if not self._lives(owner)]
+        return [trial for trial, owner in self._owners.items() if not self._lives(owner, self._cards)]
 
     def write(self, oracle: Any) -> None:
         """Replace the state on disk by that of `oracle`; call it while it is held."""
@@ -77,7 +85,7 @@ class OracleFile:
             os.fsync(file.fileno())
         os.replace(part, self.path)
 
-    def _read(self, oracle: Any) -> None:
+    def _read(self, oracle: Any, has_results: bool) -> None:
         try:
             state = json.loads(self.path.read_text())
         except FileNotFoundError:
@@ -89,12 +97,14 @@ class OracleFile:
             ) from error
         if state["search"] != self._search or state["version"] == self._version:
             return
-        self._version, self._owners = state["version"], state["owners"]
-        self._cards = state["cards"]
+        owners, cards = state["owners"], state["cards"]
+        if not has_results and not any(self._lives(owner, cards) for owner in owners.values()):
+            return
+        self._version, self._owners, self._cards = state["version"], owners, cards
         restore(oracle, state["oracle"])
 
-    def _lives(self, owner: str) -> bool:
-        return owner == self._name or is_at_work(self._cards.get(owner, {"ended": True}))
+    def _lives(self, owner: str, cards: dict[str, dict]) -> bool:
+        return owner == self._name or is_at_work(cards.get(owner, {"ended": True}))
 
 
 def state_of(oracle: Any) -> dict[str, Any]:
@@ -131,6 +141,7 @@ def restore(oracle: Any, state: dict[str, Any]) -> None:
     gpr = getattr(oracle, "gpr", None)
     oracle.set_state(state["own"])
     if gpr is not None:
+        gpr.random_state = oracle.seed
         oracle.gpr = gpr  # set_state puts one in its place that was not fitted
     if "grid" in state:
         grid, ids = state["grid"], oracle._ordered_ids

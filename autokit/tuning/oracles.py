@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from autokit.tuning.hyperband import EPOCHS
 from autokit.tuning.hyperparameters import oracle_name, plain_value, to_hyperparameters
 from autokit.tuning.oracle_file import OracleFile
 from autokit.tuning.samplers import GIVEN_UP, Exhausted, SamplerMaker, Task, Wait
 from autokit.tuning.space import Space, distribution
 
 OBJECTIVE = "score"
-EPOCHS = "epochs"  # entry of the epochs that Hyperband sets
 _ID, _EPOCHS = "oracle:trial", "tuner/epochs"
 _NO_LIMIT = -1  # of failed trials, which are the search's business
 
@@ -32,23 +32,20 @@ def named_oracle(name: str, task: Task) -> Any:
     ----------
     name : {"random", "bayesian", "hyperband", "grid"}
     task : Task
-
-    Raises
-    ------
-    ValueError
-        ``"hyperband"`` for an estimator that does not count epochs.
     """
     from keras_tuner import oracles
 
     settings = {
         "objective": _objective(),
         "seed": task.seed or 2**31 - 1,  # keras-tuner draws one at random for 0
-        "hyperparameters": to_hyperparameters(task.space, by_architecture=name == "grid"),
+        "hyperparameters": to_hyperparameters(
+            _proposed(task.space), by_architecture=name == "grid"
+        ),
         "max_consecutive_failed_trials": _NO_LIMIT,
     }
     if name == "hyperband":
         return oracles.HyperbandOracle(
-            max_epochs=_max_epochs(task),
+            max_epochs=task.max_epochs,
             # one sweep, or as many as there are trials for
             hyperband_iterations=1 if task.n_trials >= 10**6 else None,
             **settings,
@@ -95,7 +92,7 @@ def oracle_sampler(oracle: Any, task: Task) -> SamplerMaker:
     oracle.max_consecutive_failed_trials = _NO_LIMIT
     oracle.max_retries_per_trial = 0
     oracle.save = oracle._save_trial = lambda *_: None  # it would make a project folder
-    oracle.update_space(to_hyperparameters(task.space))
+    oracle.update_space(to_hyperparameters(_proposed(task.space)))
     state = None
     if task.storage is not None:
         if isinstance(task.storage, str) and "://" in task.storage:
@@ -104,8 +101,7 @@ def oracle_sampler(oracle: Any, task: Task) -> SamplerMaker:
                 "cannot share; give the path of a file, or, on several machines, use keras-tuner's "
                 "chief and workers (KERASTUNER_ORACLE_IP) or one of Optuna's tuners."
             )
-        search = [type(oracle).__name__, task.seed, task.space.describe()]
-        state = OracleFile(task.storage, search)
+        state = OracleFile(task.storage, [type(oracle).__name__, task.space.describe()])
     sampler = sampler_of(LocalOracle(oracle, state), task.space)
     return lambda number: sampler
 
@@ -139,7 +135,7 @@ class LocalOracle:
         if self.state is None:
             self._hear(finished)
             return self._create()
-        with self.state.held(self.oracle):
+        with self.state.held(self.oracle, bool(finished)):
             self._hear(finished)
             self._take_back(set(self.state.dead()))
             trial_id, values = self._create()
@@ -152,7 +148,7 @@ class LocalOracle:
         if self.state is None:
             self._requeue(trial_id)
             return
-        with self.state.held(self.oracle):
+        with self.state.held(self.oracle, True):
             self._requeue(trial_id)
             self.state.write(self.oracle)
 
@@ -280,17 +276,12 @@ def quiet(oracle: Any) -> Iterator[None]:
             module.THREADS.pop(oracle, None)
 
 
+def _proposed(space: Space) -> Space:
+    """The entries that an oracle knows as hyperparameters: Hyperband's epochs are none."""
+    return Space(tuple(entry for entry in space if entry.name != EPOCHS))
+
+
 def _objective() -> Any:
     from keras_tuner import Objective
 
     return Objective(OBJECTIVE, "max")
-
-
-def _max_epochs(task: Task) -> int:
-    if task.max_epochs is None:
-        raise ValueError(
-            "tuner='hyperband' gives trials more and more epochs, and the estimator counts none; "
-            "choose 'random', 'bayesian', 'grid', 'tpe', 'gp' or 'cmaes', or search a "
-            "KerasClassifier or KerasRegressor."
-        )
-    return task.max_epochs
