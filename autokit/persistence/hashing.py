@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from autokit._backend import keras
 from autokit.names import described
+from autokit.training.programs import architecture_key
 
 
 def sha256_of(data: Any) -> str:
@@ -83,8 +85,9 @@ def settings_of(name: str, value: Any) -> dict[str, Any]:
     ----------
     name : str
     value : object
-        An estimator is described by its class and, as ``name.parameter``, by its parameters; what
-        has a ``get_config`` by that; an array by its hash; functions and classes by their names.
+        An estimator is described by its class and, as ``name.parameter``, by its parameters; a
+        Keras model by its architecture; what else has a ``get_config`` by that; an array by its
+        hash; functions and classes by their names.
     """
     if hasattr(value, "get_params") and not isinstance(value, type):
         settings = {name: described(type(value))}
@@ -108,6 +111,9 @@ def _described(value: Any) -> Any:
         return [_described(part) for part in value]
     if isinstance(value, type):
         return described(value)
+    if isinstance(value, keras.Model):  # its layers' names count up with every model that is made
+        key = architecture_key(value)
+        return described(type(value)) if key is None else sha256_of(key)
     if hasattr(value, "get_config"):
         return [described(type(value)), _described(value.get_config())]
     if hasattr(value, "get_params"):  # its parameters stand beside it, by deep names

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
+from dataclasses import replace
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import check_random_state, indexable
+from sklearn.utils import get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, _num_samples
 
+from autokit.persistence.studies import check_storage
 from autokit.training import watched_by
 from autokit.training.watching import Watch
 from autokit.tuning.evaluation import Evaluator, own_network
+from autokit.tuning.fingerprint import fingerprint, seeds_of
+from autokit.tuning.hyperband import sets_epochs, with_epochs
 from autokit.tuning.pruning import HIGHEST, make_pruner
 from autokit.tuning.reading import read_space
-from autokit.tuning.samplers import Task, make_tuner
+from autokit.tuning.samplers import Task, derived_seed, make_tuner
 from autokit.tuning.search import Search
 from autokit.tuning.space import Space
+from autokit.tuning.storage import TuningStorage
 from autokit.tuning.table import cv_results
 
 
@@ -46,7 +53,10 @@ class TunerSearchCV(BaseSearchCV):
     n_trials : int or None, default=50
         None: until the time is over or the tuner has nothing left.
     time_budget_s : float or None, default=None
-        Wall time of `fit`, the refit included.
+        Wall time of `fit`, the refit included. What is resumed from a `storage` has used up the
+        time of the trials in it, but for the refit; a process that joins others has time of its
+        own. At least one trial is done, with less training if it must be; a fit of another
+        package is never broken off, and not begun if by earlier ones it would end too late.
     cv : int, splitter, iterable or None, default=None
         As in `GridSearchCV`: None is 5 folds, stratified for classifiers.
     scoring : str, callable, list, tuple, dict or None, default=None
@@ -57,7 +67,10 @@ class TunerSearchCV(BaseSearchCV):
         fold everywhere. ``"wilcoxon"`` compares fold with fold. Not used with several objectives.
     storage : path, URL or None, default=None
         A file (or a database's URL) that keeps every finished trial: an interrupted search goes
-        on, and several processes may work on one search.
+        on, and several processes may work on one search. Together they do `n_trials`, and each
+        waits for the last ones that run in others of its machine, so that all end with the same
+        table. A search may be prolonged by more `n_trials` or a longer `time_budget_s`; anything
+        else that differs is refused.
     n_jobs : int or None, default=None
         Trials at work at the same time, as threads; -1 for one a processor. With more than one,
         the order of finishing decides what the tuner knows, so that a seed does not repeat.
@@ -113,6 +126,7 @@ class TunerSearchCV(BaseSearchCV):
         "n_trials": [None, Interval(Integral, 1, None, closed="left")],
         "time_budget_s": [None, Interval(Real, 0, None, closed="neither")],
         "cv": ["cv_object"],
+        "storage": [None, str, PathLike],
         "n_jobs": [None, Integral],
         "refit": ["boolean", str, callable],
         "random_state": ["random_state"],
@@ -175,15 +189,17 @@ class TunerSearchCV(BaseSearchCV):
         """
         started = time.monotonic()
         self._validate_params()
+        if self.storage is not None:
+            check_storage(self.storage)
         scorers, metric = self._get_scorers()
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        random_state, seed = seeds_of(self.random_state, self.storage)
         base = clone(self.estimator)
-        if self.random_state is not None:
+        if random_state is not None:
             _seed_estimator(base, seed)
-        space = read_space(self.space, base)
+        space = self._read_space(base)
         folds, n_splits = self._folds(X, y, routed)
         objectives, metric, highest = self._objectives(scorers, metric)
         evaluator = Evaluator(
@@ -199,24 +215,42 @@ class TunerSearchCV(BaseSearchCV):
             return_train_score=self.return_train_score,
         )
         horizon = _horizon(space, base)
-        task = Task(space, self.n_trials or 10**6, len(objectives), horizon, seed)
+        task = Task(space, self.n_trials or 10**6, len(objectives), horizon, seed, self.storage)
+        tuner = make_tuner(self.tuner, task)
+        storage, spent_s = None, 0.0
+        if self.storage is not None:
+            identity = fingerprint(self, X, y, params, folds, space, objectives, random_state, seed)
+            storage = TuningStorage(self.storage, identity, len(objectives))
+            if storage.worker:  # it would propose what the first one does
+                task = replace(task, seed=derived_seed(seed, storage.worker))
+                tuner = make_tuner(self.tuner, task)
+            else:
+                spent_s = storage.seconds / _n_jobs(self.n_jobs)
         search = Search(
             space,
             evaluator,
-            make_tuner(self.tuner, task),
+            tuner,
             objectives,
             n_trials=self.n_trials,
-            started=started,
+            started=started - spent_s,
             time_budget_s=self.time_budget_s,
-            pruner=make_pruner(self.pruner, n_splits * (horizon or 1)),
+            # Hyperband compares trials of equal epochs, and ends the others itself
+            pruner=None
+            if sets_epochs(self.tuner)
+            else make_pruner(self.pruner, n_splits * (horizon or 1)),
             horizon=horizon or 1,
             highest=highest,
             refit_share=_refit_share(folds, X) if self.refit else 0.0,
             n_jobs=_n_jobs(self.n_jobs),
+            storage=storage,
         )
-        trials = search.run()
+        try:
+            trials = search.run()
+        finally:
+            if storage is not None:
+                storage.close()
         self.trials_, self.stopped_ = tuple(trials), search.stopped
-        self.n_splits_, self._space = n_splits, space
+        self.n_splits_, self._searched = n_splits, space
         self.multimetric_ = "score" not in trials[0].scores[0] if trials[0].scores else False
         self._conclude(metric)
         if self.refit:
@@ -268,6 +302,33 @@ class TunerSearchCV(BaseSearchCV):
         self.__dict__.pop("feature_names_in_", None)
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
+
+    @property
+    def _space(self) -> Space:
+        """The space that was searched; read again in a search that comes from a file."""
+        if "_searched" not in self.__dict__:
+            self._searched = self._read_space(self.estimator)
+        return self._searched
+
+    def _read_space(self, estimator) -> Space:
+        space = read_space(self.space, estimator)
+        if not sets_epochs(self.tuner):
+            return space
+        steps = getattr(estimator, "steps", None)
+        prefix = f"{steps[-1][0]}__" if steps else ""
+        return with_epochs(space, own_network(estimator), prefix, self.tuner)
+
+    def __getstate__(self):
+        # what a scipy distribution or a grid of objects became holds functions
+        state = super().__getstate__().copy()
+        state.pop("_searched", None)
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags, tags.target_tags = copy.copy(inner.input_tags), inner.target_tags
+        return tags
 
     @property
     def cv_results_(self) -> dict[str, Any]:
