@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from autokit.names import by_name
+from autokit.tuning.novelty import NewPoints
 from autokit.tuning.space import Space
 
 
@@ -55,7 +57,10 @@ def make_tuner(tuner: Any, task: Task) -> SamplerMaker:
 
     Optuna's samplers keep what they know in the study. One that is named is made anew for every
     trial, seeded by the search's seed and the trial's number: a search that was interrupted goes
-    on as if it had not been.
+    on as if it had not been. It proposes no point twice (see `autokit.tuning.novelty`).
+
+    An instance does as it likes; each search begins with a copy of it, and one that goes on from
+    a storage with random numbers that were not used before.
 
     Parameters
     ----------
@@ -72,8 +77,8 @@ def make_tuner(tuner: Any, task: Task) -> SamplerMaker:
     import optuna
 
     if isinstance(tuner, optuna.samplers.BaseSampler):
-        return lambda number: tuner
-    if not isinstance(tuner, str):
+        return _instance(tuner)
+    if hasattr(tuner, "create_trial"):
         from autokit.tuning.oracles import oracle_sampler
 
         return oracle_sampler(tuner, task)
@@ -81,10 +86,30 @@ def make_tuner(tuner: Any, task: Task) -> SamplerMaker:
     return by_name("tuner", tuner, TUNERS, instead)(task)
 
 
+def _instance(tuner: Any) -> SamplerMaker:
+    tuner = copy.deepcopy(tuner)
+    is_new = True
+
+    def maker(number: int) -> Any:
+        nonlocal is_new
+        if is_new and number > 0:
+            tuner.reseed_rng()
+        is_new = False
+        return tuner
+
+    return maker
+
+
 def _optuna_tuner(make: Callable[[int, Task], Any]) -> Callable[[Task], SamplerMaker]:
     def maker(task: Task) -> SamplerMaker:
         make(0, task)  # what is missing is said before any training
-        return lambda number: make(derived_seed(task.seed, number), task)
+
+        def for_trial(number: int) -> Any:
+            seed = derived_seed(task.seed, number)
+            chance = _make("RandomSampler", seed=derived_seed(task.seed, number, 1))
+            return NewPoints(make(seed, task), task.space, chance)
+
+        return for_trial
 
     return maker
 

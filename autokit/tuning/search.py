@@ -105,6 +105,8 @@ class Search:
                 pruner=self.pruner or optuna.pruners.NopPruner(),
                 sampler=optuna.samplers.RandomSampler(seed=0),
             )
+            # samplers of finite spaces call it after the last point
+            self.study.stop = lambda: self._stop("exhausted")
             self._hear_of_others(first=True)
             try:
                 if self.n_jobs == 1:
@@ -118,7 +120,7 @@ class Search:
                 self.stopped = "interrupted"
                 logger.warning("the search was interrupted: the best trial so far is taken")
         if not any(t.mean(self.objectives[0]) is not None for t in self.trials):
-            raise self._failure()
+            raise self._failure() from self.evaluator.first_error
         return self.trials
 
     def _side_by_side(self) -> None:
@@ -195,7 +197,10 @@ class Search:
             return _LATER if is_awaited else None
         handle = None
         try:
-            self.study.sampler = self.tuner(self._asked)
+            sampler = self.tuner(self._asked)
+            if hasattr(sampler, "is_exhausted") and sampler.is_exhausted(self.study):
+                raise Exhausted
+            self.study.sampler = sampler
             handle = self.study.ask()
             values = self.space.suggest(handle)
         except Wait:
