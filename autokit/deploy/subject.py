@@ -193,7 +193,8 @@ def subject_of(estimator_or_model: Any, *, rounds: bool = True) -> Subject:
     """
     if isinstance(estimator_or_model, keras.Model):
         return _subject_of_model(_rounding(estimator_or_model, rounds))
-    estimator = estimator_or_model
+    # of a search, what it has found
+    estimator = getattr(estimator_or_model, "best_estimator_", estimator_or_model)
     if not hasattr(estimator, "output_graph"):
         raise ExportError(
             "estimator_or_model must be a fitted estimator of autokit or a keras.Model, got a "

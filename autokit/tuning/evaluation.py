@@ -81,6 +81,7 @@ class Evaluator:
     error_score: Any = np.nan
     return_train_score: bool = False
     longest_fold_s: float = field(default=0.0, init=False)
+    first_error: Exception | None = field(default=None, init=False, repr=False)
     _forwards: ForwardPool = field(default_factory=ForwardPool, repr=False)
     _cut: dict[int, tuple] = field(default_factory=dict, repr=False)
 
@@ -136,6 +137,7 @@ class Evaluator:
         except Exception as failure:
             if self.error_score == "raise":
                 raise
+            self.first_error = self.first_error or failure
             status, error = FAILED, f"{type(failure).__name__}: {failure}"
         return Trial(
             number=-1,
