@@ -62,7 +62,8 @@ class OracleFile:
 
     def dead(self) -> list[str]:
         """Trials that began in processes that are gone."""
-        return [trial for trial, owner in self._owners.items() if not self._lives(owner, self._cards)]
+        owners = self._owners.items()
+        return [trial for trial, owner in owners if not self._lives(owner, self._cards)]
 
     def write(self, oracle: Any) -> None:
         """Replace the state on disk by that of `oracle`; call it while it is held."""
