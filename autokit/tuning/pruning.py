@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,7 +77,10 @@ def make_pruner(pruner: Any, n_steps: int) -> Any:
 
     if pruner is None or isinstance(pruner, optuna.pruners.BasePruner):
         return pruner
-    return by_name("pruner", pruner, PRUNERS, "an optuna pruner or None")(n_steps)
+    make = by_name("pruner", pruner, PRUNERS, "an optuna pruner or None")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return make(n_steps)
 
 
 def pairs_folds(pruner: Any) -> bool:

@@ -78,14 +78,14 @@ def test_the_deadline_ends_a_training_in_the_middle():
     evaluator = evaluator_of(network(epochs=100_000))
     began = time.monotonic()
     with pytest.raises(OutOfTime):
-        evaluator.evaluate({}, {}, None, began + 1.5)
+        evaluator.evaluate({}, {}, None, lambda fits: began + 1.5)
     assert time.monotonic() - began < 1.5 + 2.0
 
 
 def test_a_trial_that_must_finish_trains_less():
     evaluator = evaluator_of(network(epochs=100_000))
     began = time.monotonic()
-    trial = evaluator.evaluate({}, {}, None, began + 3.0, must_finish=True)
+    trial = evaluator.evaluate({}, {}, None, lambda fits: began + 3.0, must_finish=True)
     assert time.monotonic() - began < 3.0 + 2.0
     assert trial.status == "complete" and len(trial.scores) == 2
     assert 2 <= trial.epochs < 200_000
@@ -97,7 +97,7 @@ def test_an_estimator_that_searches_itself_is_watched_for_time_only():
     judge = Onlooker()
     began = time.monotonic()
     with pytest.raises(OutOfTime):
-        evaluator_of(estimator).evaluate({}, {}, judge, began + 2.0)
+        evaluator_of(estimator).evaluate({}, {}, judge, lambda fits: began + 2.0)
     assert not judge.seen
     assert time.monotonic() - began < 12.0
 
