@@ -256,7 +256,7 @@ def _open(path):
     with quiet_optuna() as optuna:
         if is_url(path):
             try:
-                return optuna.storages.RDBStorage(path)
+                return optuna.storages.get_storage(path)  # reads a finished trial only once
             except Exception as error:  # whatever the database's driver raises
                 reason = " ".join(str(error).split())[:200]
                 raise ValueError(

@@ -139,7 +139,18 @@ def _cmaes(seed: int, task: Task):
 
 def _nsga2(seed: int, task: Task):
     population = max(4, min(50, task.n_trials // 5))
-    return _make("NSGAIISampler", seed=seed, population_size=population)
+    return _in_order(_make("NSGAIISampler", seed=seed, population_size=population))
+
+
+def _in_order(sampler: Any) -> Any:
+    """Parents in the order of the study; Optuna's is another when they are selected than later."""
+    parents = sampler.get_parent_population
+
+    def in_order(study, generation: int) -> list:
+        return sorted(parents(study, generation), key=lambda trial: trial.number)
+
+    sampler.get_parent_population = in_order
+    return sampler
 
 
 def _make(name: str, **settings):
