@@ -6,12 +6,14 @@ import dataclasses
 from numbers import Integral, Real
 from typing import Self
 
+from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit._backend import keras
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
 from autokit.training import Batch, FitConfig, class_weights, fit, split
 from autokit.training.building import build_model
+from autokit.training.hyperbuild import HyperBuild, compiled_settings
 from autokit.training.objectives import make_loss
 from autokit.training.progress import EpochProgress
 
@@ -29,7 +31,7 @@ class _KerasParameters:
     """Parameters and training that the classifier and the regressor share."""
 
     _parameter_constraints: dict = {
-        "model": [None, callable, keras.Model],
+        "model": [None, callable, keras.Model, HasMethods(["build", "declare_hyperparameters"])],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(OPTIMIZERS), keras.optimizers.Optimizer],
@@ -83,9 +85,18 @@ class _KerasParameters:
         self._learn(data, config, seed + epochs_done, whole=True)
         return self
 
+    def set_params(self, **params) -> Self:
+        """Set parameters; ``model__name`` is a parameter of a `model` that is a ``build(hp)``."""
+        inner = [name for name in params if name.startswith("model__")]
+        hyperbuild = HyperBuild.of(params.get("model", self.model)) if inner else None
+        if hyperbuild is not None:
+            values = {name.removeprefix("model__"): params.pop(name) for name in inner}
+            params["model"] = clone(hyperbuild).set_params(**values)
+        return super().set_params(**params)
+
     def _build(self, data: Batch, seed: int) -> keras.Model:
         shape, n_outputs = self.encoder_.encoded_shape_, self._n_outputs(data)
-        return build_model(
+        network = build_model(
             self.model,
             self.encoder_.kind_,
             shape,
@@ -94,16 +105,23 @@ class _KerasParameters:
             seed,
             accepts=self._accepts_width,
         )
+        self.__dict__.pop("_compiled", None)
+        if HyperBuild.of(self.model) is not None:
+            self._compiled = compiled_settings(network)
+        return network
 
     def _accepts_width(self, width, n_outputs) -> bool:
         return width == n_outputs
 
     def _config(self, epochs: int) -> FitConfig:
         patience = DEFAULT_PATIENCE if self.early_stopping is True else self.early_stopping
+        optimizer = self.optimizer
+        if optimizer == "adam":  # the default: it cannot be told from one that was asked for
+            optimizer = getattr(self, "_compiled", {}).get("optimizer", optimizer)
         return FitConfig(
             epochs=int(epochs),
             batch_size=int(self.batch_size),
-            optimizer=self.optimizer,
+            optimizer=optimizer,
             learning_rate=self.learning_rate,
             loss=self.training_loss(),
             early_stopping=int(patience) if patience else None,
@@ -111,7 +129,12 @@ class _KerasParameters:
 
     def training_loss(self) -> keras.losses.Loss:
         """The loss that further training of `model_` minimises."""
-        return super().training_loss() if self.loss is None else make_loss(self.loss)
+        loss = self._loss()
+        return super().training_loss() if loss is None else make_loss(loss)
+
+    def _loss(self):
+        """The loss that was asked for, here or in the network's ``compile``."""
+        return getattr(self, "_compiled", {}).get("loss") if self.loss is None else self.loss
 
     def _learn(self, data: Batch, config: FitConfig, seed: int, whole: bool = False) -> None:
         fraction = self.validation_fraction
@@ -154,6 +177,10 @@ _PARAMETERS_DOC = """
         and the number of classes or targets. None chooses by the input: a perceptron for
         tables, a residual network for images, a convolutional one for sequences; its inputs (and
         regression targets) are standardised. A model of yours sees numbers as they are.
+        A keras-tuner function ``build(hp)``, or a ``keras_tuner.HyperModel``, is built with its
+        default values or with those set as ``model__name``. The optimizer, learning rate and
+        loss that it compiles are trained with, except those given here: an `optimizer` other than
+        "adam", a `learning_rate`, a `loss`.
     epochs : int, default=50
     batch_size : int, default=32
     optimizer : str or keras.optimizers.Optimizer, default="adam"
@@ -277,7 +304,7 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
 
     def _build(self, data, seed):
         model = super()._build(data, seed)
-        self.output_activation_ = _missing_activation(model, self.loss)
+        self.output_activation_ = _missing_activation(model, self._loss())
         return model
 
     def _weighted(self, data):

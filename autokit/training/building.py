@@ -6,6 +6,7 @@ import operator
 
 from autokit._backend import keras
 from autokit.layers import copied, default_model
+from autokit.training.hyperbuild import HyperBuild
 from autokit.training.seeding import seeded
 
 
@@ -52,6 +53,8 @@ def build_model(
             if not model.built:
                 model.build((None, *shape))
             network = copied(model)
+        elif (hyperbuild := HyperBuild.of(model)) is not None:
+            network = hyperbuild()
         else:
             network = model(shape, n_outputs)
             if not isinstance(network, keras.Model):

@@ -12,6 +12,7 @@ import numpy as np
 from autokit.names import did_you_mean
 from autokit.tuning.dimensions import Categorical, Dimension, Float, Int
 from autokit.tuning.drawing import as_dimension
+from autokit.tuning.hypermodel import build_entries
 from autokit.tuning.space import Entry, Space, entries_of
 
 # by parameter: the dimension, and what makes the parameter's value of the plain one
@@ -28,8 +29,10 @@ def read_space(space: Any, estimator: Any) -> Space:
         a distribution of scipy or of Optuna, or any object with ``rvs``. A list of mappings is
         their union; every trial is of one of them, all being equally likely at first.
     estimator : estimator
-        Whose parameters they are. Where a searched parameter is itself an estimator, its own
-        parameters may be searched too: they exist with the choices that have them.
+        Whose parameters they are. If its `model` is a keras-tuner function ``build(hp)``, its own
+        parameters are searched too, as `build` says where `space` does not. Where a searched
+        parameter is itself an estimator, its own parameters may be searched too: they exist with
+        the choices that have them.
 
     Raises
     ------
@@ -46,6 +49,9 @@ def read_space(space: Any, estimator: Any) -> Space:
     """
     if isinstance(space, Space):
         return space
+    own = build_entries(estimator)
+    if space is None and own:
+        return Space(tuple(own))
     if space is None:
         raise ValueError(
             "The 'space' parameter is None: there is nothing to search. Give a dict of parameters, "
@@ -64,12 +70,34 @@ def read_space(space: Any, estimator: Any) -> Space:
             f"The 'space' parameter is empty{where}: there is nothing to search. Give at least one "
             "parameter, for example {'learning_rate': Float(1e-4, 1e-1, log=True)}."
         )
-    return Space(_union([_entries(part, estimator) for part in parts]))
+    names = {entry.parameter for entry in own}
+    given = _union([_entries(part, estimator, names) for part in parts])
+    searched = {entry.parameter for entry in given}
+    return Space((*_without(own, searched), *given))
 
 
-def _entries(part: Mapping[str, Any], estimator: Any) -> list[Entry]:
+def _without(own: list[Entry], searched: set[str]) -> list[Entry]:
+    """Entries of a ``build(hp)`` but for those that are searched otherwise.
+
+    What depended on one of these asks `build` itself whether it is there.
+    """
+    gone = {entry.name for entry in own if entry.parameter in searched}
+    kept = [entry for entry in own if entry.name not in gone]
+    return [
+        replace(
+            entry,
+            when=tuple((name, labels) for name, labels in entry.when if name not in gone),
+            hyperparameter=None
+            if any(name in gone for name, _ in entry.when)
+            else entry.hyperparameter,
+        )
+        for entry in kept
+    ]
+
+
+def _entries(part: Mapping[str, Any], estimator: Any, own: set[str]) -> list[Entry]:
     dimensions = {name: _read(name, given) for name, given in part.items()}
-    dimensions = _checked(dimensions, estimator)
+    dimensions = _checked(dimensions, estimator, own)
     return entries_of({name: (name, *how) for name, how in dimensions.items()})
 
 
@@ -112,7 +140,7 @@ def _union(parts: list[list[Entry]]) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _checked(dimensions: Dimensions, estimator: Any) -> Dimensions:
+def _checked(dimensions: Dimensions, estimator: Any, own: set[str]) -> Dimensions:
     """The dimensions, those of searched estimators with the condition that they are there.
 
     Raises
@@ -120,7 +148,7 @@ def _checked(dimensions: Dimensions, estimator: Any) -> Dimensions:
     ValueError
         A name is no parameter.
     """
-    valid = set(estimator.get_params(deep=True))
+    valid = set(estimator.get_params(deep=True)) | own
     checked: Dimensions = {}
     for name in sorted(dimensions, key=lambda name: name.count("__")):
         dimension, decode = dimensions[name]
