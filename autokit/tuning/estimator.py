@@ -12,12 +12,14 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, _num_samples
 
+from autokit.names import by_name
 from autokit.persistence.studies import check_storage
 from autokit.training import watched_by
 from autokit.training.watching import Watch
@@ -191,6 +193,7 @@ class TunerSearchCV(BaseSearchCV):
         self._validate_params()
         if self.storage is not None:
             check_storage(self.storage)
+        _check_scoring(self.scoring)
         scorers, metric = self._get_scorers()
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
@@ -251,7 +254,7 @@ class TunerSearchCV(BaseSearchCV):
                 storage.close()
         self.trials_, self.stopped_ = tuple(trials), search.stopped
         self.n_splits_, self._searched = n_splits, space
-        self.multimetric_ = "score" not in trials[0].scores[0] if trials[0].scores else False
+        self.multimetric_ = metric != "score"
         self._conclude(metric)
         if self.refit:
             self._refit(base, X, y, routed.estimator.fit, started)
@@ -268,8 +271,9 @@ class TunerSearchCV(BaseSearchCV):
         """What is maximised, what pruning looks at, and the most that it can be."""
         names = list(getattr(scorers, "_scorers", ()))
         if not names:
-            highest = _highest(self.scoring, self.estimator)
-            return ("score",), "score", highest
+            one = callable(self.scoring) and isinstance(self.refit, str)
+            metric = self.refit if one else "score"  # a callable may give several scores
+            return (metric,), metric, _highest(self.scoring, self.estimator)
         if not isinstance(metric, str):  # refit is False or a callable
             metric = names[0]
         several = self.tuner == "nsga2" or type(self.tuner).__name__.startswith("NSGA")
@@ -361,6 +365,18 @@ def _horizon(space: Space, estimator: Any) -> int | None:
             choices = getattr(dimension, "choices", None)
             epochs = max(choices) if choices else dimension.high
     return int(epochs)
+
+
+def _check_scoring(scoring: Any) -> None:
+    """Name the scorer nearest to one that does not exist."""
+    names = scoring.values() if isinstance(scoring, dict) else scoring
+    names = [names] if isinstance(names, str) else names
+    if names is None or callable(names):
+        return
+    known = dict.fromkeys(get_scorer_names())
+    for name in names:
+        if isinstance(name, str):
+            by_name("scoring", name, known, "a callable, or a list or dict of them")
 
 
 def _highest(scoring: Any, estimator: Any) -> float:

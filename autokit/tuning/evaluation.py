@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from threading import Event
 from typing import Any, Protocol
 
@@ -39,6 +40,10 @@ class Stop(BaseException):
 
 class TrialPruned(Stop):
     """The trial is not worth going on with."""
+
+
+class BadScorer(ValueError):
+    """What a scorer gives is of no use: a mistake in the call, and not a trial that fails."""
 
 
 class OutOfTime(Stop):
@@ -135,7 +140,7 @@ class Evaluator:
         except TrialPruned:
             status = PRUNED
         except Exception as failure:
-            if self.error_score == "raise":
+            if self.error_score == "raise" or isinstance(failure, BadScorer):
                 raise
             self.first_error = self.first_error or failure
             status, error = FAILED, f"{type(failure).__name__}: {failure}"
@@ -177,11 +182,16 @@ class Evaluator:
         )
         found = found if isinstance(found, dict) else {"score": found}
         for name, value in found.items():
-            if not np.isscalar(value) and not hasattr(value, "__float__"):
-                raise ValueError(
-                    f"The 'scoring' parameter must give numbers; {name!r} gave a "
-                    f"{type(value).__name__}."
+            if not isinstance(value, Real):
+                raise BadScorer(
+                    f"The 'scoring' parameter must give numbers; {name!r} is a "
+                    f"{type(value).__name__}: {value!r}."
                 )
+        if self.metric not in found:
+            raise BadScorer(
+                f"The 'scoring' parameter gives {', '.join(found)}: set 'refit' to the one that is "
+                "searched for."
+            )
         return {name: float(value) for name, value in found.items()}
 
     def share_forward(self, network: KerasEstimator, model: keras.Model) -> None:
