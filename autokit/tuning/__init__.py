@@ -9,6 +9,12 @@ _PUBLIC = {
     "Float": "dimensions",
     "Int": "dimensions",
     "TunerSearchCV": "estimator",
+    "plot_intermediate_values": "plots",
+    "plot_optimization_history": "plots",
+    "plot_parallel_coordinate": "plots",
+    "plot_param_importances": "plots",
+    "plot_pareto_front": "plots",
+    "plot_slice": "plots",
 }
 
 __all__ = list(_PUBLIC)

@@ -28,6 +28,7 @@ from autokit.tuning.fingerprint import fingerprint, seeds_of
 from autokit.tuning.hyperband import sets_epochs, with_epochs
 from autokit.tuning.pruning import HIGHEST, make_pruner
 from autokit.tuning.reading import read_space
+from autokit.tuning.rebuilt import rebuilt_study
 from autokit.tuning.samplers import Task, derived_seed, make_tuner
 from autokit.tuning.search import Search
 from autokit.tuning.space import Space
@@ -100,6 +101,12 @@ class TunerSearchCV(BaseSearchCV):
         ``epochs``. Folds that were not run are NaN.
     trials_ : tuple of Trial
         What each trial has shown.
+    objectives_ : tuple of str
+        Metrics that were searched for; several with ``tuner="nsga2"`` and several scorers.
+    pareto_front_ : array of int
+        Complete trials that no other beats in all of them.
+    study_ : optuna.Study
+        The trials as a study in memory, whichever tuner it was.
     n_splits_ : int
     refit_time_ : float
         Seconds.
@@ -253,7 +260,7 @@ class TunerSearchCV(BaseSearchCV):
             if storage is not None:
                 storage.close()
         self.trials_, self.stopped_ = tuple(trials), search.stopped
-        self.n_splits_, self._searched = n_splits, space
+        self.n_splits_, self._searched, self.objectives_ = n_splits, space, objectives
         self.multimetric_ = metric != "score"
         self._conclude(metric)
         if self.refit:
@@ -338,6 +345,16 @@ class TunerSearchCV(BaseSearchCV):
     def cv_results_(self) -> dict[str, Any]:
         """The table of the search."""
         return cv_results(self.trials_, self._space, self.n_splits_, self.error_score)
+
+    @property
+    def study_(self):
+        """The trials as an Optuna study, made anew each time."""
+        return rebuilt_study(self.trials_, self._space, self.objectives_)
+
+    @property
+    def pareto_front_(self) -> np.ndarray:
+        """Indices of the complete trials that no other beats in all `objectives_`."""
+        return np.array(sorted(trial.number for trial in self.study_.best_trials))
 
     @property
     def scorer_(self):
