@@ -7,6 +7,7 @@ the storage, which alone says what is finished. A trial of a process that died i
 from __future__ import annotations
 
 import collections
+import copy
 import hashlib
 import json
 import os
@@ -134,7 +135,9 @@ def restore(oracle: Any, state: dict[str, Any]) -> None:
     from keras_tuner.src.engine import hyperparameters
     from keras_tuner.src.engine.trial import Trial
 
-    space = hyperparameters.HyperParameters.from_config(state["own"]["hyperparameters"])
+    # from_config writes into what it is given
+    config = copy.deepcopy(state["own"]["hyperparameters"])
+    space = hyperparameters.HyperParameters.from_config(config)
     oracle.trials = {}
     for trial_id, given in state["trials"].items():
         own = space.get_config() | {"values": given["hyperparameters"]}
