@@ -16,7 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from autokit.testing.estimators import TINY, expected_failures, tiny, tiny_estimators
+from autokit.testing.estimators import (
+    TINY,
+    expected_failures,
+    tiny,
+    tiny_estimators,
+    tiny_searches,
+)
 
 CLASSIFIERS = [name for name in TINY if is_classifier(tiny(name))]
 
@@ -26,7 +32,9 @@ def iris():
     return load_iris(return_X_y=True)
 
 
-@parametrize_with_checks(tiny_estimators(), expected_failed_checks=expected_failures)
+@parametrize_with_checks(
+    [*tiny_estimators(), *tiny_searches()], expected_failed_checks=expected_failures
+)
 def test_contract(estimator, check):
     check(estimator)
 

@@ -15,7 +15,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import get_tags, indexable
+from sklearn.utils import assert_all_finite, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, _num_samples
 
@@ -201,8 +201,15 @@ class TunerSearchCV(BaseSearchCV):
         if self.storage is not None:
             check_storage(self.storage)
         _check_scoring(self.scoring)
+        if y is None and get_tags(self.estimator).target_tags.required:
+            raise ValueError(
+                f"TunerSearchCV over {type(self.estimator).__name__} requires y to be passed, but "
+                "the target y is None; pass the targets as the second argument of fit."
+            )
         scorers, metric = self._get_scorers()
         X, y = indexable(X, y)
+        if is_classifier(self.estimator) and getattr(y, "dtype", np.dtype(int)).kind == "f":
+            assert_all_finite(y, input_name="y")  # the splitter would warn of a cast, no more
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         random_state, seed = seeds_of(self.random_state, self.storage)
@@ -339,6 +346,7 @@ class TunerSearchCV(BaseSearchCV):
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.input_tags, tags.target_tags = copy.copy(inner.input_tags), inner.target_tags
+        tags.array_api_support = False  # rows are cut in NumPy
         return tags
 
     @property
