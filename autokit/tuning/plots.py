@@ -11,6 +11,7 @@ from typing import Any
 from sklearn.utils.validation import check_is_fitted
 
 from autokit.names import did_you_mean
+from autokit.tuning.rebuilt import rebuilt_study
 
 
 def plot_optimization_history(search: Any, path=None, *, metric: str | None = None) -> Any:
@@ -50,7 +51,7 @@ def plot_optimization_history(search: Any, path=None, *, metric: str | None = No
     'score'
     """
     _need_complete(search, 1)
-    return _drawn("plot_optimization_history", search, path, (8, 4.5), **_target(search, metric))
+    return _drawn("plot_optimization_history", search, path, (8, 4.5), metric=metric)
 
 
 def plot_param_importances(search: Any, path=None, *, metric: str | None = None) -> Any:
@@ -80,7 +81,6 @@ def plot_param_importances(search: Any, path=None, *, metric: str | None = None)
     from optuna.importance import FanovaImportanceEvaluator
 
     complete = _need_complete(search, 2)
-    target = _target(search, metric)
     if len({trial.mean(_metric(search, metric)) for trial in complete}) == 1:
         raise ValueError("All complete trials have the same score: no parameter explains it.")
     common = [name for name in _names(search) if all(name in t.values for t in complete)]
@@ -91,7 +91,13 @@ def plot_param_importances(search: Any, path=None, *, metric: str | None = None)
     size = (7, 1.8 + 0.4 * len(common))
     evaluator = FanovaImportanceEvaluator(seed=0)
     return _drawn(
-        "plot_param_importances", search, path, size, evaluator=evaluator, params=common, **target
+        "plot_param_importances",
+        search,
+        path,
+        size,
+        metric=metric,
+        evaluator=evaluator,
+        params=common,
     )
 
 
@@ -121,8 +127,7 @@ def plot_parallel_coordinate(
     if params is None:
         names = [name for name in names if all(name in t.values for t in complete)] or names
     size = (3 + 1.8 * len(names), 5)
-    target = _target(search, metric)
-    return _drawn("plot_parallel_coordinate", search, path, size, params=names, **target)
+    return _drawn("plot_parallel_coordinate", search, path, size, metric=metric, params=names)
 
 
 def plot_slice(
@@ -147,7 +152,7 @@ def plot_slice(
     _need_complete(search, 1)
     names = _names(search, params)
     size = (1.5 + 3 * len(names), 4)
-    return _drawn("plot_slice", search, path, size, params=names, **_target(search, metric))
+    return _drawn("plot_slice", search, path, size, metric=metric, params=names)
 
 
 def plot_intermediate_values(search: Any, path=None) -> Any:
@@ -175,7 +180,8 @@ def plot_intermediate_values(search: Any, path=None) -> Any:
             "No trial has intermediate values, because none was looked at before its end; set "
             "'pruner', and one metric to search for."
         )
-    return _drawn("plot_intermediate_values", search, path, (8, 4.5))
+    study = search.study_
+    return _drawn("plot_intermediate_values", search, path, (8, 4.5), study=study)
 
 
 def plot_pareto_front(search: Any, path=None, *, metrics: Sequence[str] | None = None) -> Any:
@@ -206,18 +212,30 @@ def plot_pareto_front(search: Any, path=None, *, metrics: Sequence[str] | None =
     metrics = [_metric(search, name) for name in metrics or search.objectives_]
     if len(metrics) not in (2, 3):
         raise ValueError(f"A front can be drawn of 2 or 3 metrics; got {metrics!r}.")
-    places = [search.objectives_.index(name) for name in metrics]
     return _drawn(
         "plot_pareto_front",
         search,
         path,
         (7, 5),
+        study=rebuilt_study(search.trials_, search._space, metrics),
         target_names=metrics,
-        targets=lambda trial: [trial.values[i] for i in places],
     )
 
 
-def _drawn(name: str, search: Any, path: Any, size: tuple[float, float], **settings: Any) -> Any:
+def _drawn(
+    name: str,
+    search: Any,
+    path: Any,
+    size: tuple[float, float],
+    *,
+    metric: str | None = None,
+    study: Any = None,
+    **settings: Any,
+) -> Any:
+    if study is None:  # of one objective: then Optuna knows which values are the good ones
+        metric = _metric(search, metric)
+        study = rebuilt_study(search.trials_, search._space, (metric,))
+        settings["target_name"] = metric
     is_page = path is not None and os.fspath(path).endswith((".html", ".htm"))
     if is_page and importlib.util.find_spec("plotly") is None:
         raise ImportError(
@@ -230,7 +248,6 @@ def _drawn(name: str, search: Any, path: Any, size: tuple[float, float], **setti
         from optuna.exceptions import ExperimentalWarning
 
         warnings.simplefilter("ignore", ExperimentalWarning)  # all of Optuna's pictures are
-        study = search.study_
         if is_page:
             from optuna import visualization
 
@@ -255,7 +272,24 @@ def _figure(draw: Callable[[], Any], size: tuple[float, float]) -> Any:
         figure = axes[0].get_figure()
         plt.close(figure)
     figure.set_size_inches(size)
+    for ax in figure.axes:
+        _make_legible(ax, size)
     return figure
+
+
+def _make_legible(ax: Any, size: tuple[float, float]) -> None:
+    """Turn the names of choices where they would overlap; no legend longer than the picture."""
+    from matplotlib.category import StrCategoryFormatter
+
+    if isinstance(ax.xaxis.get_major_formatter(), StrCategoryFormatter):
+        names = [label.get_text() for label in ax.get_xticklabels()]
+        if sum(map(len, names)) > 18:
+            ax.tick_params(axis="x", labelrotation=30)
+            for label in ax.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
+    legend = ax.get_legend()
+    if legend is not None and len(legend.get_texts()) > 4 * size[1]:
+        legend.remove()
 
 
 def _need_complete(search: Any, n: int) -> list:
@@ -279,12 +313,6 @@ def _metric(search: Any, metric: str | None) -> str:
             f"{did_you_mean(metric, known)}"
         )
     return metric
-
-
-def _target(search: Any, metric: str | None) -> dict[str, Any]:
-    metric = _metric(search, metric)
-    place = search.objectives_.index(metric)
-    return {"target": lambda trial: trial.values[place], "target_name": metric}
 
 
 def _names(search: Any, params: Sequence[str] | None = None) -> list[str]:

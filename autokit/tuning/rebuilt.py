@@ -33,7 +33,6 @@ def rebuilt_study(trials: Sequence[Trial], space: Space, objectives: Sequence[st
     states = {COMPLETE: kinds.COMPLETE, PRUNED: kinds.PRUNED, FAILED: kinds.FAIL}
     with quiet_optuna():
         study = optuna.create_study(directions=["maximize"] * len(objectives))
-        study.set_metric_names(list(objectives))
         study.add_trials(
             optuna.trial.create_trial(
                 state=states[trial.status],
