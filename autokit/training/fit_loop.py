@@ -15,9 +15,10 @@ from autokit.training.batches import DEVICE_BYTES, Batch, chunks
 from autokit.training.constraints import Constraints
 from autokit.training.objectives import TensorBatch, make_loss
 from autokit.training.programs import Program, borrowed, has_schedule
+from autokit.training.progress import EpochProgress
 from autokit.training.regime import Regime
 from autokit.training.state import assign
-from autokit.training.watching import current_watch
+from autokit.training.watching import Checkpoint, current_watch
 
 # How long one compiled call may run when a deadline is set: bounds the overshoot.
 SLICE_S = 0.2
@@ -147,11 +148,30 @@ def fit(
         run = _Run(program, train, validation, config, seed, deadline, on_epoch)
         if watch is not None:
             run.watch = lambda epoch, logs: watch.epoch(model, program.model, epoch, logs)
+        continues = watch is not None and _depends_on_the_past_alone(run, callbacks)
+        if continues:
+            run.resume(watch.resume(model, config.epochs))
         result = run.execute(callbacks)
+        if continues and result.stopped == "epochs":
+            watch.keep(model, lambda: run.checkpoint(result))
         result.optimizer_state = program.optimizer_state()
         result.running = program.running()
     assign(model.variables, result.weights)
     return replace(result, seconds=time.monotonic() - started)
+
+
+def _depends_on_the_past_alone(run: _Run, callbacks: Sequence) -> bool:
+    """Whether epochs are the same however many follow, so that a training may be continued."""
+    config, program = run.config, run.program
+    return not (
+        any(not isinstance(callback, EpochProgress) for callback in callbacks)
+        or config.early_stopping is not None
+        or config.schedule is not None
+        or run.on_epoch is not None
+        or program.attached is not None
+        or program.running()
+        or getattr(program.optimizer, "use_ema", False)  # the average takes the weights' place
+    )
 
 
 def make_optimizer(config: FitConfig) -> keras.optimizers.Optimizer:
@@ -191,6 +211,25 @@ class _Run:
         self.slice_steps = 1  # steps of one compiled call under a deadline; grows as it is timed
         self.batch_done = 0
         self.watch: Callable[[int, dict], None] | None = None
+        self.start: Checkpoint | None = None
+
+    def resume(self, start: Checkpoint | None) -> None:
+        """Begin where another training ended."""
+        if start is not None and start.epoch < self.config.epochs:
+            self.start = start
+            assign(self.program.model.variables, start.weights)
+            assign(self.program.optimizer.variables, start.optimizer_state)
+            self.rng.bit_generator.state = start.rng
+
+    def checkpoint(self, result: FitResult) -> Checkpoint:
+        """Where this training has ended."""
+        return Checkpoint(
+            result.epochs,
+            self.program.state(),
+            self.program.optimizer_state(),
+            self.rng.bit_generator.state,
+            {name: list(values) for name, values in result.history.items()},
+        )
 
     def execute(self, callbacks) -> FitResult:
         config, program = self.config, self.program
@@ -207,9 +246,12 @@ class _Run:
         if has_schedule(program.optimizer):
             factor = None
         base_rate = None if factor is None else float(program.optimizer.learning_rate)
-        result, best = FitResult([]), _Best()
+        result, best, first = FitResult([]), _Best(), 1
+        if self.start is not None:
+            first = self.start.epoch + 1
+            result.history = {name: list(values) for name, values in self.start.history.items()}
         hooks.on_train_begin()
-        for epoch in range(1, config.epochs + 1):
+        for epoch in range(first, config.epochs + 1):
             if factor is not None:
                 program.optimizer.learning_rate = base_rate * factor((epoch - 1) / config.epochs)
             hooks.on_epoch_begin(epoch - 1)

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from autokit._backend import keras
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training stood after an epoch: all that the next epochs depend on.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    weights, optimizer_state : list of np.ndarray
+    rng : dict
+        State of the generator that orders the rows.
+    history : dict of list of float
+    """
+
+    epoch: int
+    weights: list[np.ndarray]
+    optimizer_state: list[np.ndarray]
+    rng: dict[str, Any]
+    history: dict[str, list[float]]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the arrays."""
+        return sum(array.nbytes for array in (*self.weights, *self.optimizer_state))
 
 
 class Watch:
@@ -38,6 +68,30 @@ class Watch:
         ------
         BaseException
             Whatever ends the training at once; the model keeps its old weights.
+        """
+
+    def resume(self, model: keras.Model, epochs: int) -> Checkpoint | None:
+        """Where a training of so many epochs may go on from; None to train from scratch.
+
+        Asked once in a training whose epochs depend on nothing but those before: without
+        callbacks, early stopping or a schedule over all epochs.
+
+        Parameters
+        ----------
+        model : keras.Model
+            That is going to be fitted.
+        epochs : int
+        """
+        return None
+
+    def keep(self, model: keras.Model, checkpoint: Callable[[], Checkpoint]) -> None:
+        """A training for which `resume` was asked has run all its epochs.
+
+        Parameters
+        ----------
+        model : keras.Model
+        checkpoint : callable
+            Copies where it ended, if called now.
         """
 
 

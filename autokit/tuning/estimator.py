@@ -25,7 +25,7 @@ from autokit.training import watched_by
 from autokit.training.watching import Watch
 from autokit.tuning.evaluation import Evaluator, own_network
 from autokit.tuning.fingerprint import fingerprint, seeds_of
-from autokit.tuning.hyperband import sets_epochs, with_epochs
+from autokit.tuning.hyperband import Rungs, sets_epochs, with_epochs
 from autokit.tuning.pruning import HIGHEST, make_pruner
 from autokit.tuning.reading import read_space
 from autokit.tuning.rebuilt import rebuilt_study
@@ -230,6 +230,7 @@ class TunerSearchCV(BaseSearchCV):
             score_params=routed.scorer.score,
             error_score=self.error_score,
             return_train_score=self.return_train_score,
+            rungs=Rungs() if sets_epochs(self.tuner) else None,
         )
         horizon = _horizon(space, base)
         task = Task(space, self.n_trials or 10**6, len(objectives), horizon, seed, self.storage)

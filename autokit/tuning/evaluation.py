@@ -19,6 +19,8 @@ from autokit._backend import keras
 from autokit.base import KerasEstimator
 from autokit.estimators import KerasClassifier, KerasRegressor
 from autokit.training import ForwardPool, Watch, watched_by
+from autokit.training.watching import Checkpoint
+from autokit.tuning.hyperband import Rungs
 from autokit.tuning.trial import COMPLETE, FAILED, PRUNED, Trial
 
 CACHED_FOLD_BYTES = 2**28  # of rows cut once for all trials; larger folds are cut anew each time
@@ -73,6 +75,8 @@ class Evaluator:
     error_score : "raise" or float
         Score of a fold whose fit fails.
     return_train_score : bool
+    rungs : Rungs or None
+        Where trials ended that others go on with.
     """
 
     estimator: Any
@@ -85,6 +89,7 @@ class Evaluator:
     score_params: Mapping[str, Any] = field(default_factory=dict)
     error_score: Any = np.nan
     return_train_score: bool = False
+    rungs: Rungs | None = None
     longest_fold_s: float = field(default=0.0, init=False)
     first_error: Exception | None = field(default=None, init=False, repr=False)
     _forwards: ForwardPool = field(default_factory=ForwardPool, repr=False)
@@ -131,7 +136,7 @@ class Evaluator:
         Exception
             What a fold raised, with ``error_score="raise"``.
         """
-        run = _Run(self, judge, deadline, must_finish, halt or Event())
+        run = _Run(self, values, judge, deadline, must_finish, halt or Event())
         started = time.monotonic()
         status, error = COMPLETE, None
         try:
@@ -203,8 +208,9 @@ class Evaluator:
 class _Run:
     """The folds of one trial."""
 
-    def __init__(self, evaluator, judge, deadline, must_finish, halt):
+    def __init__(self, evaluator, values, judge, deadline, must_finish, halt):
         self.evaluator: Evaluator = evaluator
+        self.values = values
         self.halt: Event = halt
         self.judge, self.deadline, self.must_finish = judge, deadline, must_finish
         self.scores: list[dict[str, float]] = []
@@ -294,6 +300,21 @@ class _FoldWatch(Watch):
         score = self._score(network, training)
         if run.judge.epoch(self.k, epoch, score):
             raise TrialPruned
+
+    def resume(self, model, epochs) -> Checkpoint | None:
+        rungs = self._rungs(model)
+        return None if rungs is None else rungs.get(self.run.values, self.k)
+
+    def keep(self, model, checkpoint) -> None:
+        rungs = self._rungs(model)
+        if rungs is not None:
+            rungs.put(self.run.values, self.k, checkpoint())
+
+    def _rungs(self, model) -> Rungs | None:
+        """Where the network's own training is kept; not that of a copy of it."""
+        network = own_network(self.estimator)
+        is_own = network is not None and getattr(network, "model_", None) is model
+        return self.run.evaluator.rungs if is_own else None
 
     def _score(self, network: KerasEstimator, training: keras.Model) -> float:
         X, y, params = self.test
