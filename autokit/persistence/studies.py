@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import threading
 import time
@@ -30,6 +31,9 @@ STUDY = "autokit"
 _WORKER = "worker:"
 _LONGEST_RUN_S = 86_400.0  # after which a process of another machine counts as gone
 _SHOWN_DIFFERENCES = 6
+# what a database says to one of several processes that make its tables at the same time
+_MEANWHILE = ("already exists", "duplicate", "unique constraint", "locked", "no such table")
+_OPENINGS = 8
 
 
 class StoredStudy:
@@ -255,17 +259,25 @@ def _open(path):
     """Optuna's storage at a path or URL."""
     with quiet_optuna() as optuna:
         if is_url(path):
-            try:
-                return optuna.storages.get_storage(path)  # reads a finished trial only once
-            except Exception as error:  # whatever the database's driver raises
-                reason = " ".join(str(error).split())[:200]
-                raise ValueError(
-                    f"The 'storage' parameter {path!r} cannot be opened ({reason}); check the URL, "
-                    "install the database's driver, or give the path of a file."
-                ) from error
+            return _open_database(path, optuna)
         with locked(path):
             repair(path)
         return optuna.storages.JournalStorage(make_backend(path))
+
+
+def _open_database(url: str, optuna):
+    for attempts_left in reversed(range(_OPENINGS)):
+        try:
+            return optuna.storages.get_storage(url)  # reads a finished trial only once
+        except Exception as error:  # whatever the database's driver raises
+            reason = " ".join(str(error).split())[:200]
+            if attempts_left and any(sign in reason.lower() for sign in _MEANWHILE):
+                time.sleep(random.Random().uniform(0.1, 0.5))
+                continue
+            raise ValueError(
+                f"The 'storage' parameter {url!r} cannot be opened ({reason}); check the URL, "
+                "install the database's driver, or give the path of a file."
+            ) from error
 
 
 def _unwritable(path, error: Exception) -> OSError:
