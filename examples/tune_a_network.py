@@ -45,13 +45,13 @@ def make_search(folder: Path, n_trials: int) -> TunerSearchCV:
     )
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, n_trials: tuple[int, int] = (6, 18)) -> None:
     """Search in two parts, then draw and export what was found."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-    first = make_search(folder, n_trials=6).fit(X_train, y_train)
+    first = make_search(folder, n_trials[0]).fit(X_train, y_train)
     print(f"after {len(first.trials_)} trials: {first.best_score_:.4f}")
-    search = make_search(folder, n_trials=18).fit(X_train, y_train)
+    search = make_search(folder, n_trials[1]).fit(X_train, y_train)
     pruned = (search.cv_results_["status"] == "pruned").sum()
     print(f"after {len(search.trials_)} trials ({pruned} pruned): {search.best_score_:.4f}")
     for name, value in search.best_params_.items():
