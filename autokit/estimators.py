@@ -13,7 +13,7 @@ from autokit._backend import keras
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
 from autokit.training import Batch, FitConfig, class_weights, fit, split
 from autokit.training.building import build_model
-from autokit.training.hyperbuild import HyperBuild, compiled_settings
+from autokit.training.hyperbuild import HyperBuild, take_compiled
 from autokit.training.objectives import make_loss
 from autokit.training.progress import EpochProgress
 
@@ -50,7 +50,7 @@ class _KerasParameters:
     }
 
     def _standardizes(self) -> bool:
-        return self.model is None
+        return self.model is None or getattr(self.model, "standardizes", False)
 
     def _train(self, data: Batch) -> None:
         seed = self._seed()
@@ -107,7 +107,7 @@ class _KerasParameters:
         )
         self.__dict__.pop("_compiled", None)
         if HyperBuild.of(self.model) is not None:
-            self._compiled = compiled_settings(network)
+            self._compiled = take_compiled(network)
         return network
 
     def _accepts_width(self, width, n_outputs) -> bool:

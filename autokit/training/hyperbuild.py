@@ -94,8 +94,8 @@ class HyperBuild:
     __hash__ = None  # type: ignore[assignment]
 
 
-def compiled_settings(network: keras.Model) -> dict[str, Any]:
-    """The optimizer and the loss that a network was compiled with, ready to train with again.
+def take_compiled(network: keras.Model) -> dict[str, Any]:
+    """Take from a network the optimizer and the loss that it was compiled with, to train with.
 
     Targets are numbers of classes here and not one-hot rows, so that categorical cross-entropy
     becomes the sparse one. Empty for a network that is not compiled.
@@ -115,6 +115,9 @@ def compiled_settings(network: keras.Model) -> dict[str, Any]:
     settings["optimizer"] = type(optimizer).from_config(optimizer.get_config())
     if network.loss is not None:
         settings["loss"] = _for_numbers(network.loss)
+    # Keras would save the state of an optimizer that never saw the network
+    network.compiled, network.optimizer, network.loss = False, None, None
+    network._compile_loss = network._compile_metrics = None
     return settings
 
 

@@ -58,6 +58,7 @@ def hyperparameters_of(hyperbuild: HyperBuild) -> Any:
         known.values[name] = value
     hp = _built(hyperbuild, known, {})
     waiting, active = list(hp.inactive_scopes), list(hp.active_scopes)
+    found_with = {id(parameter): {} for parameter in known.space}
     n_builds, tried = 1, set()
     while n_builds < MAX_BUILDS:
         waiting = [scope for scope in waiting if scope not in active]
@@ -65,7 +66,7 @@ def hyperparameters_of(hyperbuild: HyperBuild) -> Any:
             scope = waiting.pop(0)
             values = {condition.name: condition.values[0] for condition in scope}
         else:
-            values = _next_values(known, tried)
+            values = _next_values(known, tried, found_with)
             if values is None:
                 break
         n_builds += 1
@@ -76,6 +77,8 @@ def hyperparameters_of(hyperbuild: HyperBuild) -> Any:
             continue
         active += hp.active_scopes
         waiting += hp.inactive_scopes
+        for parameter in known.space:
+            found_with.setdefault(id(parameter), values)
     return known
 
 
@@ -84,24 +87,22 @@ def _built(hyperbuild: HyperBuild, known: Any, values: Mapping[str, Any]) -> Any
     hp = known.copy()
     hp.values |= values
     for parameter in hp.space:
-        if not hp.is_active(parameter):
+        if not hp.is_active(parameter.name):
             hp.values.pop(parameter.name, None)
-        elif parameter.name not in hp.values:
-            hp.values[parameter.name] = parameter.default
+        elif hp.is_active(parameter):
+            hp.values.setdefault(parameter.name, parameter.default)
     hyperbuild(hp)
     known.merge([new for new in hp.space if not known._exists(new.name, new.conditions)], False)
     return hp
 
 
-def _next_values(known: Any, tried: set) -> dict[str, Any] | None:
-    """A value that was not tried yet, with those that its parameter depends on."""
+def _next_values(known: Any, tried: set, found_with: Mapping[int, dict]) -> dict | None:
+    """A value that was not tried yet, with those that brought its parameter forth."""
     for parameter in known.space:
         for value in _telling_values(parameter):
-            key = parameter.name, str(parameter.conditions and parameter.get_config()), value
-            if key not in tried:
-                tried.add(key)
-                values = {c.name: c.values[0] for c in parameter.conditions}
-                return values | {parameter.name: value}
+            if (id(parameter), value) not in tried:
+                tried.add((id(parameter), value))
+                return found_with[id(parameter)] | {parameter.name: value}
     return None
 
 
