@@ -24,6 +24,13 @@ def fit(args: argparse.Namespace) -> None:
     fit_table(args)
 
 
+def tune(args: argparse.Namespace) -> None:
+    """Search the parameters of a network for a CSV file, and leave what `fit` leaves."""
+    from autokit.cli.tuning import tune_table
+
+    tune_table(args)
+
+
 def predict(args: argparse.Namespace) -> None:
     """Predict the rows of a CSV file."""
     from autokit.cli.csv_files import read_rows

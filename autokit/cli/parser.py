@@ -13,6 +13,9 @@ from autokit.cli import commands
 QUANTIZATIONS = ("none", "dynamic", "float16", "int8", "int4", "int16x8")
 # Keys of autokit.nas.spaces.SPACES, likewise.
 SPACES = ("cell", "cnn", "mlp", "nb201")
+# Keys of autokit.tuning.samplers.TUNERS and autokit.tuning.pruning.PRUNERS, likewise.
+TUNERS = ("bayesian", "cmaes", "gp", "grid", "hyperband", "nsga2", "random", "tpe")
+PRUNERS = ("halving", "hyperband", "median", "wilcoxon")
 _EXIT_CODES = "Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage."
 
 
@@ -58,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         command("quickstart", commands.quickstart, "search, export and check a model for digits")
     )
     _add_fit(command("fit", commands.fit, "train a model on a CSV file, save and export it"))
+    _add_tune(command("tune", commands.tune, "search the parameters of a network for a CSV file"))
     _add_predict(command("predict", commands.predict, "predict the rows of a CSV file"))
     _add_export(command("export", commands.export, "write a saved model as a TFLite file"))
     _add_benchmark(command("benchmark", commands.benchmark, "time a TFLite file on this machine"))
@@ -86,14 +90,7 @@ def _add_quickstart(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_fit(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("data", metavar="DATA.csv", help="with a header; .gz, .zip and .xz too")
-    sub.add_argument("--target", required=True, metavar="COL", help="the column to predict")
-    sub.add_argument(
-        "--task",
-        choices=("auto", "classification", "regression"),
-        default="auto",
-        help="default: decided by the target column, and said",
-    )
+    _add_training(sub)
     sub.add_argument(
         "--estimator",
         choices=("nas", "keras"),
@@ -105,6 +102,67 @@ def _add_fit(sub: argparse.ArgumentParser) -> None:
         type=seconds,
         metavar="S",
         help="seconds of search (default: 60); only with --estimator nas",
+    )
+
+
+def _add_tune(sub: argparse.ArgumentParser) -> None:
+    sub.description = (
+        "Search the learning rate (1e-4 to 3e-2), the batch size (16 to 128), and the width "
+        "(32 to 256), depth (1 to 3) and dropout (0 to 0.4) of a perceptron; each is trained with "
+        "early stopping, up to 100 epochs. The best is trained on all rows, saved and exported."
+    )
+    _add_training(sub)
+    sub.add_argument(
+        "--estimator", choices=("keras",), default="keras", help="what is tuned (default: keras)"
+    )
+    sub.add_argument(
+        "--tuner", choices=TUNERS, default="tpe", help="who proposes trials (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--trials",
+        type=count,
+        default=50,
+        metavar="N",
+        help="at most, those of a --storage included (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--time-budget", type=seconds, metavar="S", help="seconds at most (default: no limit)"
+    )
+    sub.add_argument(
+        "--cv",
+        type=folds,
+        default=5,
+        metavar="K",
+        help="folds that a trial is scored on, stratified for classes (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--scoring",
+        metavar="NAME",
+        help="a scorer of scikit-learn, such as f1_macro or neg_mean_absolute_error (default: "
+        "accuracy, or r2)",
+    )
+    sub.add_argument(
+        "--pruner",
+        choices=(*PRUNERS, "none"),
+        default="median",
+        help="who ends bad trials early (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--storage",
+        metavar="FILE",
+        help="keeps every trial: the same command goes on where it was interrupted, and several "
+        "may work on one search; a database's URL too",
+    )
+
+
+def _add_training(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("data", metavar="DATA.csv", help="with a header; .gz, .zip and .xz too")
+    sub.add_argument("--target", required=True, metavar="COL", help="the column to predict")
+    sub.add_argument(
+        "--task",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help="default: decided by the target column, and said",
     )
     sub.add_argument(
         "--holdout",
@@ -232,4 +290,12 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def folds(text: str) -> int:
+    """Parse an int of at least 2."""
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"must be at least 2, got {text}")
     return value

@@ -5,13 +5,24 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from autokit.cli.commands import DEFAULT_TIME_BUDGET_S, describe_export
 from autokit.cli.csv_files import TrainingTable, check_task, decide_task, read_training
 
 MODEL_NAME, TFLITE_NAME, REPORT_NAME = "model.autokit", "model.tflite", "report.json"
 HISTORY_NAME = "search_history.png"
+
+
+class Prepared(NamedTuple):
+    """What a training starts from: all that can be checked before it has been."""
+
+    table: TrainingTable
+    task: str
+    why: str
+    folder: Path
+    train: tuple[Any, Any]
+    test: tuple[Any, Any] | None
 
 
 def fit_table(args: argparse.Namespace) -> None:
@@ -22,7 +33,22 @@ def fit_table(args: argparse.Namespace) -> None:
     ValueError, OSError
         The file, its target column or the output folder is not fit for use.
     """
-    from autokit.report import environment, output_folder, write_json
+    prepared = prepare(args)
+    estimator = _estimator(args, prepared.task)
+    began = time.perf_counter()
+    estimator.fit(*prepared.train)
+    conclude(args, prepared, estimator, time.perf_counter() - began)
+
+
+def prepare(args: argparse.Namespace) -> Prepared:
+    """Read the table, decide the task and split the rows; say what was decided.
+
+    Raises
+    ------
+    ValueError, OSError
+        The file, its target column or the output folder is not fit for use.
+    """
+    from autokit.report import output_folder
 
     table = read_training(args.data, args.target)
     task, why = _task(args.task, table)
@@ -34,12 +60,28 @@ def fit_table(args: argparse.Namespace) -> None:
     if table.n_dropped:
         print(f"rows without a value in {args.target!r}, left out: {table.n_dropped}")
     print(f"task: {task}, because {why}" + " (--task decides otherwise)" * (args.task == "auto"))
-    train, test = _split(table, task, args.holdout, args.seed)
-    estimator = _estimator(args, task)
-    began = time.perf_counter()
-    estimator.fit(*train)
+    return Prepared(table, task, why, folder, *_split(table, task, args.holdout, args.seed))
+
+
+def conclude(
+    args: argparse.Namespace,
+    prepared: Prepared,
+    estimator: Any,
+    fit_seconds: float,
+    more: dict[str, Any] | None = None,
+) -> None:
+    """Score, save and export what was trained, and write the report.
+
+    Raises
+    ------
+    RuntimeError
+        The export failed; the model is saved nevertheless.
+    """
+    from autokit.report import environment, write_json
+
+    table, task, why, folder, train, test = prepared
     report: dict[str, Any] = {
-        "command": "fit",
+        "command": args.command,
         "data": {
             "file": Path(args.data).name,
             "target": args.target,
@@ -52,8 +94,9 @@ def fit_table(args: argparse.Namespace) -> None:
         "task_because": why,
         "estimator": type(estimator).__name__,
         "seed": args.seed,
-        "fit_seconds": time.perf_counter() - began,
+        "fit_seconds": fit_seconds,
         "environment": environment(),
+        **(more or {}),
     }
     if test:
         report["held_out"] = _score(task, estimator, train, test)

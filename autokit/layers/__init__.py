@@ -6,7 +6,8 @@ from autokit.layers import fake_quant as _fake_quant  # registers its layers wit
 from autokit.layers.copies import copied
 from autokit.layers.defaults import default_model
 from autokit.layers.networks import cnn, mlp, sequence
+from autokit.layers.perceptron import Perceptron
 
-__all__ = ["cnn", "copied", "default_model", "mlp", "sequence"]
+__all__ = ["Perceptron", "cnn", "copied", "default_model", "mlp", "sequence"]
 
 del _fake_quant
