@@ -23,13 +23,14 @@ from autokit.names import by_name
 from autokit.persistence.studies import check_storage
 from autokit.training import watched_by
 from autokit.training.watching import Watch
+from autokit.tuning.distributed import Worker, role, serve
 from autokit.tuning.evaluation import Evaluator, own_network
 from autokit.tuning.fingerprint import fingerprint, seeds_of
 from autokit.tuning.hyperband import Rungs, sets_epochs, with_epochs
 from autokit.tuning.pruning import HIGHEST, make_pruner
 from autokit.tuning.reading import read_space
 from autokit.tuning.rebuilt import rebuilt_study
-from autokit.tuning.samplers import Task, derived_seed, make_tuner
+from autokit.tuning.samplers import Task, derived_seed, is_keras_tuners, make_tuner
 from autokit.tuning.search import Search
 from autokit.tuning.space import Space
 from autokit.tuning.storage import TuningStorage
@@ -234,9 +235,19 @@ class TunerSearchCV(BaseSearchCV):
         )
         horizon = _horizon(space, base)
         task = Task(space, self.n_trials or 10**6, len(objectives), horizon, seed, self.storage)
-        tuner = make_tuner(self.tuner, task)
+        part = role() if is_keras_tuners(self.tuner) else None
         storage, spent_s = None, 0.0
+        if part == "worker":
+            storage = Worker(space)
+            tuner = storage.sampler()
+        else:
+            tuner = make_tuner(self.tuner, task)
         if self.storage is not None:
+            if part is not None:
+                raise ValueError(
+                    "The 'storage' parameter is not for keras-tuner's chief and workers, who keep "
+                    "their search in memory; leave it out, or unset KERASTUNER_ORACLE_IP."
+                )
             identity = fingerprint(self, X, y, params, folds, space, objectives, random_state, seed)
             storage = TuningStorage(self.storage, identity, len(objectives))
             if storage.worker:  # it would propose what the first one does
@@ -263,7 +274,12 @@ class TunerSearchCV(BaseSearchCV):
             storage=storage,
         )
         try:
-            trials = search.run()
+            if part == "chief":
+                deadline = self.time_budget_s and started + self.time_budget_s
+                search.trials = serve(self.tuner, task, deadline)
+                trials = search.trials
+            else:
+                trials = search.run()
         finally:
             if storage is not None:
                 storage.close()

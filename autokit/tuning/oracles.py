@@ -58,6 +58,41 @@ def named_oracle(name: str, task: Task) -> Any:
     return kinds[name](max_trials=None, **settings)
 
 
+def oracle_of(tuner: Any, task: Task) -> Any:
+    """The oracle of a name, or a copy of one of the user's, ready to be asked.
+
+    Parameters
+    ----------
+    tuner : str or keras_tuner.Oracle
+    task : Task
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `oracle_sampler`.
+    """
+    import keras_tuner
+
+    oracle = named_oracle(tuner, task) if isinstance(tuner, str) else tuner
+    if not isinstance(oracle, keras_tuner.Oracle):
+        raise TypeError(
+            "The 'tuner' parameter must be a name, an optuna sampler or a keras-tuner oracle; got "
+            f"a {type(oracle).__name__}."
+        )
+    if task.n_objectives > 1:
+        raise ValueError(
+            "keras-tuner's oracles search for one score; choose tuner='nsga2' for several, or "
+            "name one scorer in 'refit'."
+        )
+    oracle = copy.deepcopy(oracle)
+    oracle.objective, oracle.verbose = _objective(), 0
+    oracle.max_consecutive_failed_trials = _NO_LIMIT
+    oracle.max_retries_per_trial = 0
+    oracle.save = oracle._save_trial = lambda *_: None  # it would make a project folder
+    oracle.update_space(to_hyperparameters(_proposed(task.space)))
+    return oracle
+
+
 def oracle_sampler(oracle: Any, task: Task) -> SamplerMaker:
     """What gives each trial the same sampler, which asks an oracle.
 
@@ -75,24 +110,7 @@ def oracle_sampler(oracle: Any, task: Task) -> SamplerMaker:
     ValueError
         An oracle with several objectives, or a storage that oracles cannot share.
     """
-    import keras_tuner
-
-    if not isinstance(oracle, keras_tuner.Oracle):
-        raise TypeError(
-            "The 'tuner' parameter must be a name, an optuna sampler or a keras-tuner oracle; got "
-            f"a {type(oracle).__name__}."
-        )
-    if task.n_objectives > 1:
-        raise ValueError(
-            "keras-tuner's oracles search for one score; choose tuner='nsga2' for several, or "
-            "name one scorer in 'refit'."
-        )
-    oracle = copy.deepcopy(oracle)
-    oracle.objective, oracle.verbose = _objective(), 0
-    oracle.max_consecutive_failed_trials = _NO_LIMIT
-    oracle.max_retries_per_trial = 0
-    oracle.save = oracle._save_trial = lambda *_: None  # it would make a project folder
-    oracle.update_space(to_hyperparameters(_proposed(task.space)))
+    oracle = oracle_of(oracle, task)
     state = None
     if task.storage is not None:
         if isinstance(task.storage, str) and "://" in task.storage:
@@ -160,7 +178,7 @@ class LocalOracle:
 
     def _hear(self, finished: list) -> None:
         for frozen in finished:
-            trial = self.oracle.trials.get(frozen.system_attrs.get(_ID))
+            trial = self.oracle.trials.get(oracle_id(frozen))
             if trial is None or trial.status != "RUNNING" or GIVEN_UP in frozen.user_attrs:
                 continue
             score = score_of(frozen)
@@ -194,6 +212,11 @@ def asked(trial: Any) -> tuple[str, dict[str, Any]]:
     if trial.status == "IDLE":
         raise Wait
     return trial.trial_id, dict(trial.hyperparameters.values)
+
+
+def oracle_id(frozen: Any) -> str | None:
+    """The number that an Optuna trial has in the oracle."""
+    return frozen.system_attrs.get(_ID)
 
 
 def score_of(frozen: Any) -> float | None:
@@ -235,8 +258,8 @@ def sampler_of(source: Any, space: Space) -> Any:
         def after_trial(self, study, trial, state, values) -> None:
             self._values.pop(trial.number, None)
             trial = study._storage.get_trial(trial._trial_id)
-            if GIVEN_UP in trial.user_attrs and _ID in trial.system_attrs:
-                source.give_up(trial.system_attrs[_ID])
+            if GIVEN_UP in trial.user_attrs and oracle_id(trial) is not None:
+                source.give_up(oracle_id(trial))
 
     return OracleSampler()
 

@@ -100,6 +100,13 @@ def _instance(tuner: Any) -> SamplerMaker:
     return maker
 
 
+def is_keras_tuners(tuner: Any) -> bool:
+    """Whether a tuner is one of keras-tuner's, by name or instance."""
+    if isinstance(tuner, str):
+        return tuner in ("bayesian", "grid", "hyperband", "random")
+    return any(kind.__name__ == "Oracle" for kind in type(tuner).__mro__)
+
+
 def _optuna_tuner(make: Callable[[int, Task], Any]) -> Callable[[Task], SamplerMaker]:
     def maker(task: Task) -> SamplerMaker:
         make(0, task)  # what is missing is said before any training

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import traceback
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from autokit.tuning import Categorical, Float, TunerSearchCV
+from autokit.tuning.distributed import role
+
+X, y = load_iris(return_X_y=True)
+SPACE = {
+    "C": Float(1e-3, 10.0, log=True),
+    "class_weight": Categorical(["balanced", None]),
+    "fit_intercept": Categorical([True, False]),
+    "intercept_scaling": Categorical([1, 2.5], when={"fit_intercept": True}),
+}
+
+
+class Slow(LogisticRegression):
+    """Fails where there is no intercept, in a process that says so."""
+
+    fails = False
+
+    def fit(self, X, y):
+        if Slow.fails and not self.fit_intercept:
+            raise ArithmeticError("no intercept")
+        return super().fit(X, y)
+
+
+def search(tuner, n_trials, space=SPACE, **settings):
+    return TunerSearchCV(
+        Slow(max_iter=500),
+        space,
+        tuner=tuner,
+        n_trials=n_trials,
+        cv=2,
+        pruner=None,
+        random_state=0,
+        **settings,
+    ).fit(X, y)
+
+
+def process(name, port, report, tuner, n_trials, fails=False, **settings):
+    child = os.fork()
+    if child:
+        return child
+    os.environ |= {
+        "KERASTUNER_TUNER_ID": name,
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": str(port),
+    }
+    Slow.fails = fails
+    try:
+        found = search(tuner, n_trials, **settings)
+        own = [[t.values, t.scores, t.status, t.error, t.worker] for t in found.trials_]
+        report.write_text(json.dumps([own, found.best_score_, found.stopped_]))
+    except BaseException:
+        report.write_text(json.dumps(traceback.format_exc()))
+    finally:
+        os._exit(0)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def together(tmp_path, tuner, n_trials, **settings):
+    """What a chief and two workers have found."""
+    names, port = ["chief", "tuner1", "tuner2"], free_port()
+    children = [process(name, port, tmp_path / name, tuner, n_trials, **settings) for name in names]
+    for child in children:
+        os.waitpid(child, 0)
+    return {name: json.loads((tmp_path / name).read_text()) for name in names}
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_chief_and_two_workers_do_one_search(tmp_path):
+    found = together(tmp_path, "random", 12)
+    trials, best, _ = found["chief"]
+    alone = search("random", 12)
+
+    def key(values):
+        return sorted(values.items(), key=str)
+
+    theirs = sorted((key(values), scores) for values, scores, *_ in trials)
+    ours = sorted((key(t.values), list(t.scores)) for t in alone.trials_)
+    assert [values for values, _ in theirs] == [values for values, _ in ours]
+    for (_, one), (_, other) in zip(theirs, ours, strict=True):
+        assert [s["score"] for s in one] == pytest.approx([s["score"] for s in other])
+    assert best == pytest.approx(alone.best_score_)
+    own = {name: [t for t in found[name][0] if t[4] == i] for i, name in enumerate(found)}
+    assert len(own["tuner1"]) + len(own["tuner2"]) == 12
+    assert {worker for *_, worker in trials} <= {1, 2}
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_grid_is_shared_threads_and_failures_included(tmp_path):
+    space = {"C": [0.1, 1.0, 10.0], "fit_intercept": [True, False]}
+    found = together(tmp_path, "grid", None, space=space, fails=True, n_jobs=2)
+    trials = found["chief"][0]
+    assert len({json.dumps(values) for values, *_ in trials}) == len(trials) == 6
+    for values, _, status, error, _ in trials:
+        assert status == ("complete" if values["fit_intercept"] else "failed")
+        assert (error is None) == values["fit_intercept"]
+    assert found["tuner1"][2] == "exhausted"
+
+
+def test_roles_are_those_of_keras_tuner(monkeypatch):
+    assert role() is None
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with pytest.raises(RuntimeError, match="KERASTUNER_ORACLE_PORT"):
+        role()
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "my-chief")
+    assert role() == "chief"
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner3")
+    assert role() == "worker"
+    # Optuna's tuners have no chief
+    assert np.isfinite(search("tpe", 1).best_score_)
+
+
+def test_a_storage_beside_the_chief_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(free_port()))
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    with pytest.raises(ValueError, match=r"'storage' parameter is not for .* chief and workers"):
+        search("random", 2, storage=tmp_path / "search.db")
+
+
+def test_a_chief_without_workers_ends_in_time(monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(free_port()))
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    with pytest.raises(ValueError, match=r"No trial of the workers finished"):
+        search("random", 2, time_budget_s=0.5)
