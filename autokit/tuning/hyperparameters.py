@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autokit.tuning.dimensions import Categorical, Float, grid_value
+from autokit.tuning.dimensions import Categorical, Float, Int, grid_value
 from autokit.tuning.space import Entry, Space
 
 # what changes neither the network nor the compiled training of it
@@ -63,7 +63,9 @@ def plain_value(entry: Entry, value: Any) -> Any:
         value = entry.decode(value)
     low, high = dimension.low, dimension.high
     slack = 1e-6 * max(high - low, abs(high), 1e-300)  # of powers and logarithms
-    if not (isinstance(value, int | float) and low - slack <= value <= high + slack):
+    # keras-tuner's Int ends at high + 1, which its Bayesian search does propose
+    above = 1 if isinstance(dimension, Int) else slack
+    if not (isinstance(value, int | float) and low - slack <= value <= high + above):
         raise _foreign(entry, value, f"between {low!r} and {high!r}")
     value = min(high, max(low, value))
     if isinstance(dimension, Float):
