@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit._backend import keras
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
-from autokit.training import Batch, FitConfig, class_weights, fit, split
+from autokit.training import Batch, FitConfig, class_weights, current_watch, fit, split
 from autokit.training.building import build_model
 from autokit.training.hyperbuild import HyperBuild, take_compiled
 from autokit.training.objectives import make_loss
@@ -95,19 +95,20 @@ class _KerasParameters:
         return super().set_params(**params)
 
     def _build(self, data: Batch, seed: int) -> keras.Model:
-        shape, n_outputs = self.encoder_.encoded_shape_, self._n_outputs(data)
-        network = build_model(
-            self.model,
-            self.encoder_.kind_,
-            shape,
-            n_outputs,
-            self._default_activation,
-            seed,
-            accepts=self._accepts_width,
-        )
-        self.__dict__.pop("_compiled", None)
-        if HyperBuild.of(self.model) is not None:
-            self._compiled = take_compiled(network)
+        def build() -> tuple[keras.Model, dict]:
+            network = build_model(self.model, *place, accepts=self._accepts_width)
+            return network, {} if hyperbuild is None else take_compiled(network)
+
+        kind, shape = self.encoder_.kind_, self.encoder_.encoded_shape_
+        place = (kind, shape, self._n_outputs(data), self._default_activation, seed)
+        hyperbuild = HyperBuild.of(self.model)
+        given = self.model if hyperbuild is None else hyperbuild.key
+        watch = current_watch()
+        is_plain = self.compression is None and not isinstance(given, keras.Model)
+        if watch is None or not is_plain:
+            network, self._compiled = build()
+        else:
+            network, self._compiled = watch.network((given, place), build)
         return network
 
     def _accepts_width(self, width, n_outputs) -> bool:

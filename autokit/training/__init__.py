@@ -3,7 +3,8 @@
 from autokit.training.batches import Batch, class_weights, split
 from autokit.training.constraints import Constraints, Held, Projection
 from autokit.training.fit_loop import FitConfig, FitResult, TrainingDiverged, cosine, fit
-from autokit.training.forward import Forward, ForwardPool, predict
+from autokit.training.forward import Forward, predict
+from autokit.training.forward_pool import ForwardPool
 from autokit.training.gradients import (
     hessian_vector_product,
     per_example_gradients,

@@ -147,7 +147,7 @@ def fit(
     with borrowed(model, optimizer, loss, optimizer_state, constraints, regime) as program:
         run = _Run(program, train, validation, config, seed, deadline, on_epoch)
         if watch is not None:
-            run.watch = lambda epoch, logs: watch.epoch(model, program.model, epoch, logs)
+            run.watch = lambda epoch, logs: watch.epoch(model, program, epoch, logs)
         continues = watch is not None and _depends_on_the_past_alone(run, callbacks)
         if continues:
             run.resume(watch.resume(model, config.epochs))

@@ -79,6 +79,11 @@ class HyperBuild:
             )
         return network
 
+    @property
+    def key(self) -> tuple:
+        """The same for what builds the same."""
+        return id(self.build), tuple(sorted((n, repr(v)) for n, v in self._values.items()))
+
     def _name(self) -> str:
         return getattr(self.build, "__qualname__", type(self.build).__name__)
 

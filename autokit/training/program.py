@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from autokit._backend import keras, tf
+from autokit.training.forward import Forward
 from autokit.training.objectives import TensorBatch, n_correct, task_objective
 from autokit.training.regime import Regime, descent
 from autokit.training.state import assign, values_of
@@ -39,6 +40,7 @@ class Program:
         self._fresh_optimizer = values_of(optimizer.variables)
         self._compiled: dict = {}
         self._structures: dict = {}  # of what each sweep gives
+        self._forwards: dict[str, Forward] = {}
         self._use(regime or descent())
 
     def _use(self, regime: Regime) -> None:
@@ -84,6 +86,17 @@ class Program:
         loss, hits = run(*_arguments(batch))
         n_rows = int(batch.x.shape[0])
         return float(loss) / n_rows, float(hits) / n_rows
+
+    def forward(self, finish=None, tag: str = "") -> Forward:
+        """The model's inference with the weights that it has; traced once for a `tag`.
+
+        Parameters
+        ----------
+        finish : callable or None
+            As of `Forward`; must do the same whenever the `tag` is the same.
+        tag : str
+        """
+        return self._forwards.setdefault(tag, Forward(self.model, finish))
 
     def state(self) -> list[np.ndarray]:
         """The values of all variables of the model."""

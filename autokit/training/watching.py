@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autokit._backend import keras
+
+if TYPE_CHECKING:
+    from autokit.training.program import Program
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,16 @@ class Watch:
 
     deadline: float | None = None
 
-    def epoch(self, model: keras.Model, training: keras.Model, epoch: int, logs: dict) -> None:
+    def epoch(self, model: keras.Model, training: Program, epoch: int, logs: dict) -> None:
         """An epoch has ended.
 
         Parameters
         ----------
         model : keras.Model
             The model that is being fitted; its weights are still the old ones.
-        training : keras.Model
-            The copy that holds the weights so far. Read it only, and only now.
+        training : Program
+            What trains: its `model` holds the weights so far, its `forward` predicts with them.
+            Read it only, and only now.
         epoch : int
             Counted from 1.
         logs : dict of str to float
@@ -69,6 +73,23 @@ class Watch:
         BaseException
             Whatever ends the training at once; the model keeps its old weights.
         """
+
+    def network(self, key: Hashable, build: Callable[[], tuple]) -> tuple:
+        """The network that a fit starts from, and the settings that it was compiled with.
+
+        Parameters
+        ----------
+        key : hashable
+            The same for fits whose `build` gives the same, weights included.
+        build : callable
+            ``() -> (keras.Model, dict)``
+
+        Returns
+        -------
+        tuple of (keras.Model, dict)
+            Of `build`, or of an earlier one with its first weights, if nobody needs that any more.
+        """
+        return build()
 
     def resume(self, model: keras.Model, epochs: int) -> Checkpoint | None:
         """Where a training of so many epochs may go on from; None to train from scratch.

@@ -19,8 +19,10 @@ from autokit._backend import keras
 from autokit.base import KerasEstimator
 from autokit.estimators import KerasClassifier, KerasRegressor
 from autokit.training import ForwardPool, Watch, watched_by
+from autokit.training.program import Program
 from autokit.training.watching import Checkpoint
 from autokit.tuning.hyperband import Rungs
+from autokit.tuning.networks import Networks
 from autokit.tuning.trial import COMPLETE, FAILED, PRUNED, Trial
 
 CACHED_FOLD_BYTES = 2**28  # of rows cut once for all trials; larger folds are cut anew each time
@@ -92,6 +94,7 @@ class Evaluator:
     rungs: Rungs | None = None
     longest_fold_s: float = field(default=0.0, init=False)
     first_error: Exception | None = field(default=None, init=False, repr=False)
+    networks: Networks = field(default_factory=Networks, init=False, repr=False)
     _forwards: ForwardPool = field(default_factory=ForwardPool, repr=False)
     _cut: dict[int, tuple] = field(default_factory=dict, repr=False)
 
@@ -201,8 +204,7 @@ class Evaluator:
 
     def share_forward(self, network: KerasEstimator, model: keras.Model) -> None:
         """Let a network predict through what equal architectures have compiled already."""
-        tag = f"{type(network).__name__} {getattr(network, 'output_activation_', None)}"
-        network._forward = self._forwards.share(model, network._finish(), tag)
+        network._forward = self._forwards.share(model, network._finish(), _tag(network))
 
 
 class _Run:
@@ -230,28 +232,35 @@ class _Run:
         self._check_time(k, estimator, deadline)
         started = time.monotonic()
         watch = _FoldWatch(self, k, estimator, (X_test, y_test, score_params), deadline)
-        with watched_by(watch):
-            if y_train is None:
-                estimator.fit(X_train, **fit_params)
-            else:
-                estimator.fit(X_train, y_train, **fit_params)
-        if not self.must_finish and deadline is not None and time.monotonic() >= deadline:
-            raise OutOfTime
-        fitted = time.monotonic()
-        network = own_network(estimator)
-        if network is not None:
-            evaluator.share_forward(network, network.model_)
-        scores = evaluator.score(estimator, X_test, y_test, score_params)
-        self.score_times.append(time.monotonic() - fitted)
-        self.fit_times.append(fitted - started)
-        evaluator.longest_fold_s = max(evaluator.longest_fold_s, time.monotonic() - started)
-        self.scores.append(scores)
-        if evaluator.return_train_score:
-            params = _check_method_params(evaluator.X, evaluator.score_params, indices=train)
-            self.train_scores.append(evaluator.score(estimator, X_train, y_train, params))
+        try:
+            with watched_by(watch):
+                if y_train is None:
+                    estimator.fit(X_train, **fit_params)
+                else:
+                    estimator.fit(X_train, y_train, **fit_params)
+            if not self.must_finish and deadline is not None and time.monotonic() >= deadline:
+                raise OutOfTime
+            self._score(k, estimator, watch.test, started)
+        finally:
+            watch.give_back()
         is_last = k + 1 == len(evaluator.folds)
         if self.judge is not None and not is_last and self.judge.fold(self.metric_scores):
             raise TrialPruned
+
+    def _score(self, k: int, estimator: Any, test: tuple, started: float) -> None:
+        evaluator, fitted = self.evaluator, time.monotonic()
+        network = own_network(estimator)
+        if network is not None:
+            evaluator.share_forward(network, network.model_)
+        self.scores.append(evaluator.score(estimator, *test))
+        self.fit_times.append(fitted - started)
+        self.score_times.append(time.monotonic() - fitted)
+        evaluator.longest_fold_s = max(evaluator.longest_fold_s, time.monotonic() - started)
+        if evaluator.return_train_score:
+            X, y, _, _ = evaluator.rows(k)
+            train, _ = evaluator.folds[k]
+            params = _check_method_params(evaluator.X, evaluator.score_params, indices=train)
+            self.train_scores.append(evaluator.score(estimator, X, y, params))
 
     @property
     def metric_scores(self) -> list[float]:
@@ -283,7 +292,8 @@ class _FoldWatch(Watch):
     def __init__(self, run: _Run, k: int, estimator, test: tuple, deadline: float | None):
         self.run, self.k, self.estimator, self.test = run, k, estimator, test
         self.deadline = deadline
-        self._rows = None
+        self.lent: list[tuple] = []
+        self._view: KerasEstimator | None = None
 
     def epoch(self, model, training, epoch, logs) -> None:
         run = self.run
@@ -316,19 +326,41 @@ class _FoldWatch(Watch):
         is_own = network is not None and getattr(network, "model_", None) is model
         return self.run.evaluator.rungs if is_own else None
 
-    def _score(self, network: KerasEstimator, training: keras.Model) -> float:
+    def network(self, key, build):
+        # what a fold has fitted is thrown away after its score
+        found = self.run.evaluator.networks.borrow(key, build)
+        self.lent.append((key, *found))
+        return found
+
+    def give_back(self) -> None:
+        """Let later folds have the networks of this one."""
+        for lent in self.lent:
+            self.run.evaluator.networks.give_back(*lent)
+
+    def _score(self, network: KerasEstimator, training: Program) -> float:
         X, y, params = self.test
-        if self._rows is None:
-            for _, step in getattr(self.estimator, "steps", [])[:-1]:
-                X = X if step in (None, "passthrough") else step.transform(X)
-            self._rows = network.encoder_.encode(X, type(network).__name__)
-        rows = self._rows
-        view = object.__new__(type(network))
-        view.__dict__.update(network.__dict__, model_=training, _encode=lambda X: rows)
-        self.run.evaluator.share_forward(view, training)
+        if self._view is None:
+            self._view = self._view_of(network, training)
+        evaluator = self.run.evaluator
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metrics on a network that is hardly trained
-            return self.run.evaluator.score(view, rows, y, params)[self.run.evaluator.metric]
+            return evaluator.score(self._view, X, y, params)[evaluator.metric]
+
+    def _view_of(self, network: KerasEstimator, training: Program) -> KerasEstimator:
+        """The estimator as it would be if training ended now; knows the test rows only."""
+        X = self.test[0]
+        for _, step in getattr(self.estimator, "steps", [])[:-1]:
+            X = X if step in (None, "passthrough") else step.transform(X)
+        rows = network.encoder_.encode(X, type(network).__name__)
+        view = object.__new__(type(network))
+        view.__dict__.update(network.__dict__, model_=training.model, _encode=lambda X: rows)
+        view._forward = training.forward(network._finish(), _tag(network))
+        return view
+
+
+def _tag(network: KerasEstimator) -> str:
+    """The same for networks whose outputs are finished alike."""
+    return f"{type(network).__name__} {getattr(network, 'output_activation_', None)}"
 
 
 def own_network(estimator: Any) -> KerasEstimator | None:
