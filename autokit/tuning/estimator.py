@@ -27,6 +27,7 @@ from autokit.tuning.distributed import Worker, role, serve
 from autokit.tuning.evaluation import Evaluator, own_network
 from autokit.tuning.fingerprint import fingerprint, seeds_of
 from autokit.tuning.hyperband import Rungs, sets_epochs, with_epochs
+from autokit.tuning.progress import looked_at
 from autokit.tuning.pruning import HIGHEST, make_pruner
 from autokit.tuning.reading import read_space
 from autokit.tuning.rebuilt import rebuilt_study
@@ -83,7 +84,10 @@ class TunerSearchCV(BaseSearchCV):
     random_state : int, RandomState or None, default=None
         Seeds the tuner, and every ``random_state`` of the estimator that is None.
     verbose : int, default=0
-        1 shows a progress display.
+        1 shows the trials, the incumbent, the budget left and what pruning saves while it runs.
+    log_dir : str, path-like or None, default=None
+        A folder for TensorBoard's logs of this search: a run for each trial, with its scores by
+        epoch and its parameters (HParams).
     error_score : "raise" or float, default=np.nan
         Score of a trial whose fit fails.
     return_train_score : bool, default=False
@@ -141,6 +145,7 @@ class TunerSearchCV(BaseSearchCV):
         "refit": ["boolean", str, callable],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "log_dir": [None, str, PathLike],
         "error_score": [StrOptions({"raise"}), Real],
         "return_train_score": ["boolean"],
     }
@@ -161,6 +166,7 @@ class TunerSearchCV(BaseSearchCV):
         refit=True,
         random_state=None,
         verbose=0,
+        log_dir=None,
         error_score=np.nan,
         return_train_score=False,
     ):
@@ -181,6 +187,7 @@ class TunerSearchCV(BaseSearchCV):
         self.pruner = pruner
         self.storage = storage
         self.random_state = random_state
+        self.log_dir = log_dir
 
     def fit(self, X, y=None, **params) -> Self:
         """Search, then fit the best parameters to all rows.
@@ -273,22 +280,26 @@ class TunerSearchCV(BaseSearchCV):
             n_jobs=_n_jobs(self.n_jobs),
             storage=storage,
         )
-        try:
-            if part == "chief":
-                deadline = self.time_budget_s and started + self.time_budget_s
-                search.trials = serve(self.tuner, task, deadline)
-                trials = search.trials
-            else:
-                trials = search.run()
-        finally:
-            if storage is not None:
-                storage.close()
-        self.trials_, self.stopped_ = tuple(trials), search.stopped
-        self.n_splits_, self._searched, self.objectives_ = n_splits, space, objectives
-        self.multimetric_ = metric != "score"
-        self._conclude(metric)
-        if self.refit:
-            self._refit(base, X, y, routed.estimator.fit, started)
+        metrics = getattr(scorers, "_scorers", None) or objectives
+        with looked_at(search, self.verbose, self.log_dir, tuple(metrics)) as display:
+            try:
+                if part == "chief":
+                    deadline = self.time_budget_s and started + self.time_budget_s
+                    search.trials = serve(self.tuner, task, deadline)
+                    trials = search.trials
+                else:
+                    trials = search.run()
+            finally:
+                if storage is not None:
+                    storage.close()
+            self.trials_, self.stopped_ = tuple(trials), search.stopped
+            self.n_splits_, self._searched, self.objectives_ = n_splits, space, objectives
+            self.multimetric_ = metric != "score"
+            self._conclude(metric)
+            if self.refit:
+                if display is not None:
+                    display.refit_started()
+                self._refit(base, X, y, routed.estimator.fit, started)
         return self
 
     def _folds(self, X, y, routed):
