@@ -69,28 +69,28 @@ def line(trial) -> str:
 
 
 class Process:
-    """One process of the search, killed after a while."""
+    """One process of the search, killed after a while: from its start, or from its first trial."""
 
-    def __init__(self, path, trials, delay):
+    def __init__(self, path, trials, delay, at_once):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["autokit.tuning.estimator", "optuna"])
         self.pipe, sender = context.Pipe(duplex=False)
         self.process = context.Process(target=search, args=(path, trials, sender))
         self.process.start()
         sender.close()
-        self.delay, self.final = delay, None
+        self.delay, self.at_once, self.final = delay, at_once, None
 
     def read(self) -> str | None:
         """A stored trial, or None; EOFError at the end of the process."""
         message = self.pipe.recv()
         content = json.loads(message)
-        if content == "searching" and self.delay is not None:
+        is_trial = isinstance(content, list)
+        if self.delay is not None and (is_trial or self.at_once):
             threading.Timer(self.delay, kill, args=(self.process,)).start()
-        elif isinstance(content, dict):
+            self.delay = None
+        if isinstance(content, dict):
             self.final = content["final"]
-        elif content != "searching":
-            return message
-        return None
+        return message if is_trial else None
 
 
 def kill(process):
@@ -107,7 +107,7 @@ def killed_search(path, n_processes, trials, n_kills, longest, rng):
         while len(running) < n_processes - len(finals):
             delay = rng.uniform(0.02, longest) if planned < n_kills else None
             planned += delay is not None
-            running.append(Process(path, trials, delay))
+            running.append(Process(path, trials, delay, at_once=planned % 4 == 0))
         ready = wait([one.pipe for one in running])
         for one in [one for one in running if one.pipe in ready]:
             try:

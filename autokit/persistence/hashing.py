@@ -115,7 +115,8 @@ def _described(value: Any) -> Any:
         key = architecture_key(value)
         return described(type(value)) if key is None else sha256_of(key)
     if hasattr(value, "get_config"):
-        return [described(type(value)), _described(value.get_config())]
+        config = {key: part for key, part in value.get_config().items() if key != "name"}
+        return [described(type(value)), _described(config)]
     if hasattr(value, "get_params"):  # its parameters stand beside it, by deep names
         return described(type(value))
     if isinstance(value, np.ndarray) or hasattr(value, "columns") or scipy.sparse.issparse(value):

@@ -28,13 +28,20 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_epochs():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autokit.cli.tuning.EPOCHS", 15)
+        yield
+
+
 def tune(folder, target, out, *more):
     args = ["tune", folder / "data.csv", "--target", target, "--out", folder / out, "--cv", "2"]
     return main(list(map(str, [*args, *more])))
 
 
 @pytest.fixture(scope="module")
-def tuned(folder):
+def tuned(folder, few_epochs):
     assert tune(folder, "kind", "kinds", "--trials", 3, "--storage", folder / "x.journal") == 0
     return folder / "kinds"
 
@@ -94,13 +101,13 @@ def test_a_regressor_in_a_second(folder, capsys):
     out = capsys.readouterr().out
     assert "best neg_mean_absolute_error of 2 folds: -" in out
     report = json.loads((folder / "weights" / "report.json").read_text())
-    assert report["search"]["stopped"] == "time_budget_s" and report["search"]["pruner"] is None
+    assert report["search"]["stopped"] == "time_budget_s" and report["search"]["pruner"] == "none"
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--scoring", "niceness"], "niceness"),
+        (["--scoring", "niceness"], "The 'scoring' parameter must be one of"),
         (["--storage", "/no/such/folder/x"], "make the folder"),
     ],
 )
