@@ -51,6 +51,12 @@ class Perceptron(BaseEstimator):
         self.normalization = normalization
         self.residual = residual
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.get_params() == self.get_params()
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted((name, repr(v)) for name, v in self.get_params().items())))
+
     def __call__(self, input_shape, n_outputs: int) -> keras.Model:
         """The network for rows of a shape, without an activation at its end."""
         return mlp(

@@ -20,6 +20,11 @@ def test_it_builds_the_network_of_its_parameters():
         np.testing.assert_array_equal(mine, other)
 
 
+def test_what_builds_the_same_is_equal():
+    assert Perceptron(width=5) == clone(Perceptron(width=5)) != Perceptron(width=6)
+    assert len({Perceptron(), Perceptron(), Perceptron(depth=1)}) == 2
+
+
 def test_an_estimator_has_its_parameters():
     estimator = clone(KerasClassifier(model=Perceptron())).set_params(model__width=7)
     X, y = load_iris(return_X_y=True)
