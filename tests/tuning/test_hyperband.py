@@ -130,3 +130,11 @@ def test_rungs_are_bounded():
         False,
     ]
     assert rungs.get({"a": 3}, 1) is None
+
+
+def test_threads_wait_for_the_trials_that_a_promotion_depends_on():
+    found = search(n_jobs=2)
+    alone = search()
+    epochs = [trial.values["epochs"] for trial in alone.trials_]
+    assert sorted(t.values["epochs"] for t in found.trials_) == sorted(epochs)
+    assert len({str(t.values) for t in found.trials_}) == len(found.trials_)
