@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
-from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import clone, is_classifier
-from sklearn.metrics import get_scorer_names
-from sklearn.model_selection import check_cv
+from sklearn.base import clone
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import assert_all_finite, get_tags, indexable
+from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_method_params, _num_samples
 
-from autokit.names import by_name
-from autokit.persistence.studies import check_storage
-from autokit.training import watched_by
-from autokit.training.watching import Watch
-from autokit.tuning.distributed import Worker, role, serve
-from autokit.tuning.evaluation import Evaluator, own_network
-from autokit.tuning.fingerprint import fingerprint, seeds_of
-from autokit.tuning.hyperband import Rungs, sets_epochs, with_epochs
+from autokit.training import Watch, watched_by
+from autokit.tuning.evaluation import own_network
+from autokit.tuning.hyperband import sets_epochs, with_epochs
+from autokit.tuning.job import Job
 from autokit.tuning.progress import looked_at
-from autokit.tuning.pruning import HIGHEST, make_pruner
 from autokit.tuning.reading import read_space
 from autokit.tuning.rebuilt import rebuilt_study
-from autokit.tuning.samplers import Task, derived_seed, is_keras_tuners, make_tuner
-from autokit.tuning.search import Search
 from autokit.tuning.space import Space
-from autokit.tuning.storage import TuningStorage
 from autokit.tuning.table import cv_results
 
 
@@ -54,7 +41,10 @@ class TunerSearchCV(BaseSearchCV):
         search space by itself.
     tuner : str, optuna sampler or keras-tuner oracle, default="tpe"
         keras-tuner's ``"random"``, ``"bayesian"``, ``"hyperband"``, ``"grid"``; Optuna's
-        ``"tpe"``, ``"gp"``, ``"cmaes"``, ``"nsga2"``.
+        ``"tpe"``, ``"gp"``, ``"cmaes"``, ``"nsga2"``. ``"hyperband"`` sets the epochs of each
+        trial, up to the estimator's. An oracle is copied, searches for `scoring` whatever its
+        objective, and counts its own ``max_trials`` beside `n_trials`. keras-tuner's work on
+        several machines as its chief and workers, see `autokit.tuning.distributed`.
     n_trials : int or None, default=50
         None: until the time is over or the tuner has nothing left.
     time_budget_s : float or None, default=None
@@ -206,122 +196,18 @@ class TunerSearchCV(BaseSearchCV):
         """
         started = time.monotonic()
         self._validate_params()
-        if self.storage is not None:
-            check_storage(self.storage)
-        _check_scoring(self.scoring)
-        if y is None and get_tags(self.estimator).target_tags.required:
-            raise ValueError(
-                f"TunerSearchCV over {type(self.estimator).__name__} requires y to be passed, but "
-                "the target y is None; pass the targets as the second argument of fit."
-            )
-        scorers, metric = self._get_scorers()
-        X, y = indexable(X, y)
-        if is_classifier(self.estimator) and getattr(y, "dtype", np.dtype(int)).kind == "f":
-            assert_all_finite(y, input_name="y")  # the splitter would warn of a cast, no more
-        params = _check_method_params(X, params=params)
-        routed = self._get_routed_params_for_fit(params)
-        random_state, seed = seeds_of(self.random_state, self.storage)
-        base = clone(self.estimator)
-        if random_state is not None:
-            _seed_estimator(base, seed)
-        space = self._read_space(base)
-        folds, n_splits = self._folds(X, y, routed)
-        objectives, metric, highest = self._objectives(scorers, metric)
-        evaluator = Evaluator(
-            base,
-            X,
-            y,
-            folds,
-            scorers,
-            metric=metric,
-            fit_params=routed.estimator.fit,
-            score_params=routed.scorer.score,
-            error_score=self.error_score,
-            return_train_score=self.return_train_score,
-            rungs=Rungs() if sets_epochs(self.tuner) else None,
-        )
-        horizon = _horizon(space, base)
-        task = Task(space, self.n_trials or 10**6, len(objectives), horizon, seed, self.storage)
-        part = role() if is_keras_tuners(self.tuner) else None
-        storage, spent_s = None, 0.0
-        if part == "worker":
-            storage = Worker(space)
-            tuner = storage.sampler()
-        else:
-            tuner = make_tuner(self.tuner, task)
-        if self.storage is not None:
-            if part is not None:
-                raise ValueError(
-                    "The 'storage' parameter is not for keras-tuner's chief and workers, who keep "
-                    "their search in memory; leave it out, or unset KERASTUNER_ORACLE_IP."
-                )
-            identity = fingerprint(self, X, y, params, folds, space, objectives, random_state, seed)
-            storage = TuningStorage(self.storage, identity, len(objectives))
-            if storage.worker:  # it would propose what the first one does
-                task = replace(task, seed=derived_seed(seed, storage.worker))
-                tuner = make_tuner(self.tuner, task)
-            else:
-                spent_s = storage.seconds / _n_jobs(self.n_jobs)
-        search = Search(
-            space,
-            evaluator,
-            tuner,
-            objectives,
-            n_trials=self.n_trials,
-            started=started - spent_s,
-            time_budget_s=self.time_budget_s,
-            # Hyperband compares trials of equal epochs, and ends the others itself
-            pruner=None
-            if sets_epochs(self.tuner)
-            else make_pruner(self.pruner, n_splits * (horizon or 1)),
-            horizon=horizon or 1,
-            highest=highest,
-            refit_share=_refit_share(folds, X) if self.refit else 0.0,
-            n_jobs=_n_jobs(self.n_jobs),
-            storage=storage,
-        )
-        metrics = getattr(scorers, "_scorers", None) or objectives
-        with looked_at(search, self.verbose, self.log_dir, tuple(metrics)) as display:
-            try:
-                if part == "chief":
-                    deadline = self.time_budget_s and started + self.time_budget_s
-                    search.trials = serve(self.tuner, task, deadline)
-                    trials = search.trials
-                else:
-                    trials = search.run()
-            finally:
-                if storage is not None:
-                    storage.close()
-            self.trials_, self.stopped_ = tuple(trials), search.stopped
-            self.n_splits_, self._searched, self.objectives_ = n_splits, space, objectives
-            self.multimetric_ = metric != "score"
-            self._conclude(metric)
+        job = Job(self, X, y, params, started)
+        with looked_at(job.search, self.verbose, self.log_dir, job.metrics) as display:
+            self.trials_, self.stopped_ = tuple(job.run()), job.search.stopped
+            self.n_splits_, self.objectives_ = job.n_splits, job.objectives
+            self._searched = job.space
+            self.multimetric_ = job.metric != "score"
+            self._conclude(job.metric)
             if self.refit:
                 if display is not None:
                     display.refit_started()
-                self._refit(base, X, y, routed.estimator.fit, started)
+                self._refit(job, started)
         return self
-
-    def _folds(self, X, y, routed):
-        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        folds = list(splitter.split(X, y, **routed.splitter.split))
-        if not folds:
-            raise ValueError("The 'cv' parameter gives no folds; give at least one split.")
-        return folds, len(folds)
-
-    def _objectives(self, scorers, metric):
-        """What is maximised, what pruning looks at, and the most that it can be."""
-        names = list(getattr(scorers, "_scorers", ()))
-        if not names:
-            one = callable(self.scoring) and isinstance(self.refit, str)
-            metric = self.refit if one else "score"  # a callable may give several scores
-            return (metric,), metric, _highest(self.scoring, self.estimator)
-        if not isinstance(metric, str):  # refit is False or a callable
-            metric = names[0]
-        several = self.tuner == "nsga2" or type(self.tuner).__name__.startswith("NSGA")
-        objectives = tuple(names) if several else (metric,)
-        scoring = self.scoring[metric] if isinstance(self.scoring, dict) else metric
-        return objectives, metric, _highest(scoring, self.estimator)
 
     def _conclude(self, metric: str) -> None:
         results = self.cv_results_
@@ -332,17 +218,15 @@ class TunerSearchCV(BaseSearchCV):
             self.best_score_ = float(results[f"mean_test_{metric}"][self.best_index_])
         self.best_params_ = results["params"][self.best_index_]
 
-    def _refit(self, base, X, y, fit_params, started) -> None:
-        best = clone(base).set_params(**clone(self.best_params_, safe=False))
+    def _refit(self, job: Job, started: float) -> None:
+        best = clone(job.base).set_params(**clone(self.best_params_, safe=False))
         began = time.monotonic()
         watch = Watch()
         if self.time_budget_s is not None:
             watch.deadline = started + self.time_budget_s
+        targets = () if job.y is None else (job.y,)
         with watched_by(watch):
-            if y is None:
-                best.fit(X, **fit_params)
-            else:
-                best.fit(X, y, **fit_params)
+            best.fit(job.X, *targets, **job.fit_params)
         self.refit_time_ = time.monotonic() - began
         self.best_estimator_ = best
         self.__dict__.pop("feature_names_in_", None)
@@ -397,56 +281,3 @@ class TunerSearchCV(BaseSearchCV):
         """The scorer, or a dict of them by name."""
         scorers, _ = self._get_scorers()
         return getattr(scorers, "_scorers", scorers)
-
-
-def _seed_estimator(estimator: Any, seed: int) -> None:
-    """Give every `random_state` that is None a seed."""
-    for name, value in sorted(estimator.get_params(deep=True).items()):
-        if value is None and (name == "random_state" or name.endswith("__random_state")):
-            estimator.set_params(**{name: seed})
-
-
-def _horizon(space: Space, estimator: Any) -> int | None:
-    """Most epochs of a fit, where the estimator counts them."""
-    network = own_network(estimator)
-    if network is None:
-        return None
-    epochs = network.epochs
-    for entry in space:
-        if entry.parameter.rpartition("__")[2] == "epochs":
-            dimension = entry.dimension
-            choices = getattr(dimension, "choices", None)
-            epochs = max(choices) if choices else dimension.high
-    return int(epochs)
-
-
-def _check_scoring(scoring: Any) -> None:
-    """Name the scorer nearest to one that does not exist."""
-    names = scoring.values() if isinstance(scoring, dict) else scoring
-    names = [names] if isinstance(names, str) else names
-    if names is None or callable(names):
-        return
-    known = dict.fromkeys(get_scorer_names())
-    for name in names:
-        if isinstance(name, str):
-            by_name("scoring", name, known, "a callable, or a list or dict of them")
-
-
-def _highest(scoring: Any, estimator: Any) -> float:
-    """The most that a scorer can give."""
-    if scoring is None:
-        return 1.0 if own_network(estimator) is not None else math.inf
-    if isinstance(scoring, str):
-        return 0.0 if scoring.startswith("neg_") else HIGHEST.get(scoring, math.inf)
-    return math.inf
-
-
-def _refit_share(folds, X) -> float:
-    """Rows of the refit by rows of a fold."""
-    return _num_samples(X) / max(1, min(len(train) for train, _ in folds))
-
-
-def _n_jobs(n_jobs: int | None) -> int:
-    from joblib import effective_n_jobs
-
-    return 1 if n_jobs is None else effective_n_jobs(n_jobs)
