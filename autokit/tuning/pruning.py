@@ -7,14 +7,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# the most that a score can be
-HIGHEST = dict.fromkeys(
-    """accuracy balanced_accuracy top_k_accuracy average_precision roc_auc roc_auc_ovr roc_auc_ovo
-    f1 f1_macro f1_micro f1_weighted precision precision_macro precision_micro recall recall_macro
-    recall_micro jaccard matthews_corrcoef r2 explained_variance d2_absolute_error_score""".split(),
-    1.0,
-)
-
 
 class PruningJudge:
     """Asks an Optuna pruner, and ends a trial that could not win with perfect folds to come.

@@ -55,8 +55,8 @@ class Search:
     pruner : optuna pruner or None
     horizon : int
         Most epochs of a fit.
-    highest : str or None
-        Name of the scorer, to know the most that it can give.
+    highest : float
+        The most that the score can be.
     refit_share : float
         Time of the refit by time of one fold's fit; 0 without a refit.
     n_jobs : int

@@ -5,7 +5,8 @@ from __future__ import annotations
 import optuna
 import pytest
 
-from autokit.tuning.pruning import HIGHEST, PRUNERS, PruningJudge, make_pruner, pairs_folds
+from autokit.tuning.pruning import PRUNERS, PruningJudge, make_pruner, pairs_folds
+from autokit.tuning.scoring import HIGHEST
 
 
 class Handle:
