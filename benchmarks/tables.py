@@ -65,6 +65,24 @@ COLUMNS = {
         "forgotten": ("forgotten", 4),
         "cpu_seconds": ("CPU seconds", 1),
     },
+    "tuning_quality": {"value": ("best score", 4), "rank": ("rank", 2), "seconds": ("seconds", 0)},
+    "tuning_speed": {
+        "value": ("trials a minute", 1),
+        "cpu_seconds": ("CPU seconds", 1),
+        "best": ("best score", 4),
+    },
+    "tuning_pruning": {
+        "value": ("share of epochs saved", 3),
+        "best": ("best score", 4),
+        "test": ("held-out accuracy", 4),
+        "cpu_seconds": ("CPU seconds", 1),
+    },
+    "tuning_memory": {"value": ("growth after trial 40", 3)},
+    "tuning_kills": {
+        "value": ("trials lost", 0),
+        "trials": ("trials", 0),
+        "same_as_whole": ("the uninterrupted table", 0),
+    },
     "search_memory": {"value": ("growth after trial 10", 3), "growth_from_first": ("in all", 3)},
     "search_kills": {"value": ("trials lost", 0), "trials": ("trials", 0)},
     "int8_size": {
