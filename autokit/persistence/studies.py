@@ -68,7 +68,8 @@ class StoredStudy:
 
     def __init__(self, path, fingerprint: dict[str, Any], n_objectives: int = 1):
         self.path = path if is_url(path) else Path(path)
-        check_storage(self.path)
+        if not is_url(path):
+            check_writable(self.path)
         self._seen: set[int] = set()
         with quiet_optuna() as optuna:
             self._storage = _open(self.path)

@@ -23,7 +23,14 @@ def run(*args, **options):
 
 @pytest.mark.parametrize(
     "args",
-    [["--help"], ["--version"], ["fit", "--help"], ["fit", "nowhere.csv"], ["info", "nowhere"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["fit", "--help"],
+        ["fit", "nowhere.csv"],
+        ["tune", "--help"],
+        ["info", "nowhere"],
+    ],
 )
 def test_answers_that_need_no_model_load_nothing_heavy(args):
     code = (
