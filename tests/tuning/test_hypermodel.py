@@ -192,7 +192,8 @@ def test_what_the_estimator_is_given_wins():
 
 def test_a_refit_without_build_forgets_what_was_compiled():
     estimator = classifier().fit(X, y)
-    assert not hasattr(estimator.set_params(model=None).fit(X, y), "_compiled")
+    assert estimator._compiled
+    assert not estimator.set_params(model=None).fit(X, y)._compiled
 
 
 def test_a_regressor_trains_with_the_compiled_loss():
