@@ -1,7 +1,8 @@
-"""No point of a search is tried twice, as long as there is another."""
+"""What every sampler of a name is given besides: new points only, and pruned trials too."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,8 @@ class NewPoints:
     space : Space
     chance : optuna.samplers.BaseSampler
         Draws at random.
+    counts_pruned : bool, default=False
+        Show the sampler pruned trials as complete ones (see `WithPruned`).
 
     Raises
     ------
@@ -34,8 +37,9 @@ class NewPoints:
         When asked for a point of a finite space in which every point was tried.
     """
 
-    def __init__(self, sampler: Any, space: Space, chance: Any):
+    def __init__(self, sampler: Any, space: Space, chance: Any, counts_pruned: bool = False):
         self._sampler, self._space, self._chance = sampler, space, chance
+        self._counts_pruned = counts_pruned
 
     def infer_relative_search_space(self, study, trial) -> dict[str, Any]:
         """The whole space: a point is drawn at once."""
@@ -44,6 +48,8 @@ class NewPoints:
     def sample_relative(self, study, trial, search_space) -> dict[str, Any]:
         """Draw a point."""
         tried = _tried(study, trial)
+        if self._counts_pruned:
+            study = WithPruned(study)
         for _ in range(N_FROM_SAMPLER):
             point = _drawn(self._sampler, self._space, study, trial)
             if _key(point) not in tried:
@@ -75,6 +81,50 @@ class NewPoints:
     def after_trial(self, study, trial, state, values) -> None:
         """A trial is over."""
         self._sampler.after_trial(study, trial, state, values)
+
+
+class WithPruned:
+    """A study that shows pruned trials as complete, for samplers that learn from no others.
+
+    With pruning, most trials may end early; a sampler that does not hear of them stays at random
+    draws. A pruned trial has the mean score that it had so far, and at the least the worst score
+    of a complete one: after few epochs it may be far below anything that a finished trial gives.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        With one objective that is maximised.
+    """
+
+    def __init__(self, study: Any):
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, deepcopy: bool = True, states: Any = None, **_: Any) -> list:
+        """As a study's; `deepcopy` is not asked for by samplers, and not done."""
+        from optuna.trial import TrialState
+
+        trials = self._study.get_trials(deepcopy=False)
+        scores = [trial.value for trial in trials if trial.state == TrialState.COMPLETE]
+        if scores:
+            least = min(scores)
+            trials = [_as_complete(t, least) if t.intermediate_values else t for t in trials]
+        return [trial for trial in trials if states is None or trial.state in states]
+
+    _get_trials = get_trials
+
+
+def _as_complete(trial: Any, least: float) -> Any:
+    from optuna.trial import TrialState
+
+    if trial.state != TrialState.PRUNED:
+        return trial
+    last = trial.intermediate_values[max(trial.intermediate_values)]
+    trial = copy.copy(trial)
+    trial.state, trial.values = TrialState.COMPLETE, [max(last, least)]
+    return trial
 
 
 class _Draw:

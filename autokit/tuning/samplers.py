@@ -109,14 +109,17 @@ def is_keras_tuners(tuner: Any) -> bool:
     return any(kind.__name__ == "Oracle" for kind in type(tuner).__mro__)
 
 
-def _optuna_tuner(make: Callable[[int, Task], Any]) -> Callable[[Task], SamplerMaker]:
+def _optuna_tuner(
+    make: Callable[[int, Task], Any], *, counts_pruned: bool = True
+) -> Callable[[Task], SamplerMaker]:
     def maker(task: Task) -> SamplerMaker:
         make(0, task)  # what is missing is said before any training
 
         def for_trial(number: int) -> Any:
             seed = derived_seed(task.seed, number)
             chance = _make("RandomSampler", seed=derived_seed(task.seed, number, 1))
-            return NewPoints(make(seed, task), task.space, chance)
+            shows_pruned = counts_pruned and task.n_objectives == 1
+            return NewPoints(make(seed, task), task.space, chance, shows_pruned)
 
         return for_trial
 
@@ -208,5 +211,5 @@ TUNERS: dict[str, Callable[[Task], SamplerMaker]] = {
     "hyperband": _keras_tuner("hyperband"),
     "nsga2": _optuna_tuner(_nsga2),
     "random": _keras_tuner("random"),
-    "tpe": _optuna_tuner(_tpe),
+    "tpe": _optuna_tuner(_tpe, counts_pruned=False),  # it ranks them itself
 }

@@ -9,7 +9,7 @@ import pytest
 
 from autokit.testing.tuning import Bowl, ScoredBy, bowl
 from autokit.tuning import Categorical, Float, Int, TunerSearchCV
-from autokit.tuning.novelty import NewPoints
+from autokit.tuning.novelty import NewPoints, WithPruned
 from autokit.tuning.reading import read_space
 from autokit.tuning.samplers import TUNERS, Task, derived_seed, make_tuner
 from autokit.tuning.search import Search
@@ -100,6 +100,32 @@ def test_named_samplers_are_made_anew_for_every_trial():
     assert isinstance(maker(3), NewPoints)
     assert maker(3) is not maker(3)
     assert derived_seed(0, 3) == derived_seed(0, 3) != derived_seed(3, 0)
+
+
+def test_samplers_hear_of_pruned_trials():
+    study = optuna.create_study(direction="maximize")
+    states = optuna.trial.TrialState
+    for values, score in (({1: 0.4, 3: 0.7}, None), ({1: 0.1}, None), ({1: 0.4}, 0.5), ({}, None)):
+        trial = study.ask()
+        for step, value in values.items():
+            trial.report(value, step)
+        study.tell(trial, score, state=states.PRUNED if score is None else states.COMPLETE)
+    seen = WithPruned(study)
+    assert seen.directions == study.directions
+    complete = seen.get_trials(states=[states.COMPLETE])
+    assert [(t.number, t.value) for t in complete] == [(0, 0.7), (1, 0.5), (2, 0.5)]
+    assert [t.state for t in study.trials].count(states.PRUNED) == 3
+    assert len(seen._get_trials(deepcopy=False, states=None, use_cache=True)) == 4
+
+
+@pytest.mark.parametrize("name", ["cmaes", "nsga2"])
+def test_a_search_with_pruned_trials_learns(name):
+    found = TunerSearchCV(
+        Bowl(), {"x": Float(0, 1), "y": Float(0, 1)}, tuner=name, n_trials=60, cv=3, random_state=0
+    ).fit(np.zeros((6, 1)))
+    scores = np.array([np.mean([s["score"] for s in t.scores]) for t in found.trials_])
+    assert "pruned" in found.cv_results_["status"]
+    assert np.median(scores[-15:]) > np.median(scores[:15])
 
 
 def test_gp_says_what_to_install(monkeypatch):
