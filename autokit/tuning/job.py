@@ -104,12 +104,13 @@ class Job:
                 random_state,
                 seed,
             )
+        # Hyperband compares trials of equal epochs, and ends the others itself
+        pruner = None if sets_own_epochs else make_pruner(owner.pruner, len(folds) * (epochs or 1))
+        # last of all: a storage knows a search from then on
         storage, tuner = self._storage_and_tuner(identity, seed)
         n_jobs = _n_jobs(owner.n_jobs)
         # what an earlier run has used up; a process that joins has its own time
         spent_s = storage.seconds / n_jobs if identity and not storage.worker else 0.0
-        # Hyperband compares trials of equal epochs, and ends the others itself
-        pruner = None if sets_own_epochs else make_pruner(owner.pruner, len(folds) * (epochs or 1))
         self.search = Search(
             self.space,
             evaluator,
@@ -190,12 +191,15 @@ def _most_epochs(space: Space, estimator: Any) -> int | None:
     network = own_network(estimator)
     if network is None:
         return None
-    epochs = network.epochs
-    for entry in space:
-        if entry.parameter.rpartition("__")[2] == "epochs":
-            choices = getattr(entry.dimension, "choices", None)
-            epochs = max(choices) if choices else entry.dimension.high
-    return int(epochs)
+    found = [e for e in space if e.parameter.rpartition("__")[2] == "epochs"]
+    values = [
+        entry.parameter_value(value)
+        for entry in found
+        for value in getattr(entry.dimension, "labels", None) or (entry.dimension.high,)
+    ]
+    if not found or any(entry.when for entry in found):  # of trials that do not have it
+        values.append(network.epochs)
+    return int(max(values))
 
 
 def _refit_share(folds: list[tuple], X: Any) -> float:

@@ -25,7 +25,8 @@ from autokit.tuning.trial import COMPLETE, FAILED, PRUNED, Trial
 logger = logging.getLogger(__name__)
 
 KEPT_PROGRAMS = 12  # beyond those that are kept anyway, for architectures that come back
-POLL_S = 0.2  # how often a process looks whether another has finished the last trials
+# how often a process looks whether another has finished the last trials, at first and in the end
+POLL_S, LONGEST_POLL_S = 0.2, 1.0
 REFIT_MARGIN = 1.15  # trials of equal epochs differ by some 10 % on a busy machine
 
 
@@ -146,12 +147,14 @@ class Search:
 
     def _one(self) -> bool:
         """Run one trial; False when the search is over."""
+        pause = POLL_S
         while True:
             with self._lock:
                 asked = self._ask()
             if asked is not _LATER:
                 break
-            time.sleep(POLL_S)
+            time.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_POLL_S)
         if asked is None:
             return False
         handle, values = asked

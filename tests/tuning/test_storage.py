@@ -209,6 +209,13 @@ def test_another_search_is_refused_by_name(tmp_path, settings, differs):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("settings", [{"pruner": "rose"}, {"tuner": "magic"}, {"scoring": "nice"}])
+def test_what_is_refused_leaves_nothing_in_the_storage(tmp_path, settings):
+    with pytest.raises(ValueError, match=f"The '{next(iter(settings))}' parameter"):
+        tuned(tmp_path / "x", n_trials=2, **settings)
+    assert len(tuned(tmp_path / "x", n_trials=2).trials_) == 2
+
+
 def test_other_data_are_refused_by_name(tmp_path):
     search = tuned(tmp_path / "x", n_trials=1)
     X_other = X.copy()
