@@ -280,6 +280,7 @@ def _figure(draw: Callable[[], Any], size: tuple[float, float]) -> Any:
 def _make_legible(ax: Any, size: tuple[float, float]) -> None:
     """Turn the names of choices where they would overlap; no legend longer than the picture."""
     from matplotlib.category import StrCategoryFormatter
+    from matplotlib.patheffects import withStroke
 
     if isinstance(ax.xaxis.get_major_formatter(), StrCategoryFormatter):
         names = [label.get_text() for label in ax.get_xticklabels()]
@@ -287,6 +288,8 @@ def _make_legible(ax: Any, size: tuple[float, float]) -> None:
             ax.tick_params(axis="x", labelrotation=30)
             for label in ax.get_xticklabels():
                 label.set(ha="right", rotation_mode="anchor")
+    for label in ax.get_yticklabels(which="both"):  # lines of parallel coordinates cross them
+        label.set_path_effects([withStroke(linewidth=2, foreground="white")])
     legend = ax.get_legend()
     if legend is not None and len(legend.get_texts()) > 4 * size[1]:
         legend.remove()
