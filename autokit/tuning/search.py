@@ -197,7 +197,10 @@ class Search:
             is_awaited = self.storage is not None and self.storage.n_running_elsewhere(here=True)
             if is_awaited and not has_time:
                 return self._stop("time_budget_s")
-            return _LATER if is_awaited else None
+            if is_awaited:
+                return _LATER
+            self._hear_of_others()  # of what was finished since the first look
+            return None
         handle = None
         try:
             sampler = self.tuner(self._asked)
