@@ -65,7 +65,13 @@ COLUMNS = {
         "forgotten": ("forgotten", 4),
         "cpu_seconds": ("CPU seconds", 1),
     },
-    "tuning_quality": {"value": ("best score", 4), "rank": ("rank", 2), "seconds": ("seconds", 0)},
+    "tuning_quality": {"value": ("best score", 4), "cpu_seconds": ("CPU seconds", 0)},
+    "tuning_rank": {
+        "value": ("mean rank", 2),
+        "mean": ("mean score", 4),
+        "against_random": ("above random", 4),
+        "p": ("p (Wilcoxon)", 3),
+    },
     "tuning_speed": {
         "value": ("trials a minute", 1),
         "cpu_seconds": ("CPU seconds", 1),

@@ -2,9 +2,9 @@
 
 A support vector machine behind a scaler, with conditional parameters, on six tabular sets (at most
 600 rows of each, drawn with seed 0), 3 stratified folds, no pruning; the seed is the tuner's.
-`value` is the best mean score over the folds after all trials; `rank` is the tuner's among those of
-the same set and seed, 1 the best, ties shared. keras-tuner's Hyperband needs epochs and is left
-out.
+`value` is the best mean score over the folds after all trials; `tuning_rank` the mean of a tuner's
+rank among those of the same set and seed, 1 the best, ties shared. keras-tuner's Hyperband needs
+epochs and is left out.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main():
     for name in options.sets.split():
         X, y = rows_of(Path(options.data), name)
         for seed in range(options.first, options.first + options.seeds):
+            costs: dict = {}
             for tuner in options.tuners.split():
                 with record.measured() as cost, warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of fits that did not converge
@@ -89,28 +90,36 @@ def main():
                         random_state=seed,
                     ).fit(X, y)
                 values.setdefault((name, seed), {})[tuner] = float(search.best_score_)
-            ranks = dict(
-                zip(
-                    values[name, seed],
-                    rankdata([-v for v in values[name, seed].values()]),
-                    strict=True,
-                )
-            )
+                costs[tuner] = cost
             for tuner, value in values[name, seed].items():
                 if not options.dry:
-                    record.write(
-                        "tuning_quality", tuner, name, seed, value, rank=ranks[tuner], **cost
-                    )
-            print(name, seed, {t: round(v, 4) for t, v in values[name, seed].items()}, flush=True)
-    tuners = options.tuners.split()
-    table = np.array([[v[t] for t in tuners] for v in values.values()])
+                    record.write("tuning_quality", tuner, name, seed, value, **costs[tuner])
+            shown = {
+                t: (round(v, 4), round(costs[t]["seconds"])) for t, v in values[name, seed].items()
+            }
+            print(name, seed, shown, flush=True)
+    if not options.dry:
+        summary()
+
+
+def summary():
+    """Mean ranks over the sets and seeds that all tuners have, from all results so far."""
+    found: dict = {}
+    for line in record.latest(record.read("tuning_quality")):
+        found.setdefault((line["data"], line["seed"]), {})[line["method"]] = line["value"]
+    tuners = list(dict.fromkeys(tuner for values in found.values() for tuner in values))
+    whole = [values for values in found.values() if len(values) == len(tuners)]
+    table = np.array([[values[tuner] for tuner in tuners] for values in whole])
     ranks = rankdata(-table, axis=1).mean(axis=0)
     for i in np.argsort(ranks):
-        better = table[:, i] - table[:, tuners.index("random")] if "random" in tuners else [0.0]
+        better = table[:, i] - table[:, tuners.index("random")]
         p = wilcoxon(better).pvalue if np.any(better) else 1.0
+        more = {"against_random": float(better.mean()), "p": float(p), "mean": table[:, i].mean()}
+        where = f"{len(whole)} searches"
+        record.write("tuning_rank", tuners[i], where, 0, float(ranks[i]), **more)
         print(
             f"{tuners[i]:10} mean rank {ranks[i]:.2f}  mean {table[:, i].mean():.4f}  against "
-            f"random {np.mean(better):+.4f} (p {p:.3f})"
+            f"random {better.mean():+.4f} (p {p:.3f})"
         )
 
 

@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_sp
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 GRID = {
-    "units": [32, 64],
+    "units": [16, 32, 64, 128],
     "activation": ["relu", "tanh"],
     "learning_rate": [1e-3, 3e-3, 1e-2],
 }
