@@ -10,6 +10,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from autokit.testing.processes import start, wait_for
 from autokit.tuning import Categorical, Float, TunerSearchCV
 from autokit.tuning.distributed import role
 
@@ -46,10 +47,7 @@ def search(tuner, n_trials, space=SPACE, **settings):
     ).fit(X, y)
 
 
-def process(name, port, report, tuner, n_trials, fails=False, **settings):
-    child = os.fork()
-    if child:
-        return child
+def take_part(name, port, report, tuner, n_trials, fails, settings):
     os.environ |= {
         "KERASTUNER_TUNER_ID": name,
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
@@ -62,8 +60,6 @@ def process(name, port, report, tuner, n_trials, fails=False, **settings):
         report.write_text(json.dumps([own, found.best_score_, found.stopped_]))
     except BaseException:
         report.write_text(json.dumps(traceback.format_exc()))
-    finally:
-        os._exit(0)
 
 
 def free_port():
@@ -72,20 +68,15 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def together(tmp_path, tuner, n_trials, **settings):
+def together(tmp_path, tuner, n_trials, fails=False, **settings):
     """What a chief and two workers have found."""
     names, port = ["chief", "tuner1", "tuner2"], free_port()
-    children = [process(name, port, tmp_path / name, tuner, n_trials, **settings) for name in names]
-    for child in children:
-        os.waitpid(child, 0)
+    given = tuner, n_trials, fails, settings
+    processes = [start(take_part, name, port, tmp_path / name, *given) for name in names]
+    assert wait_for(processes) == [0, 0, 0]
     return {name: json.loads((tmp_path / name).read_text()) for name in names}
 
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_chief_and_two_workers_do_one_search(tmp_path):
     found = together(tmp_path, "random", 12)
     trials, best, _ = found["chief"]
@@ -105,8 +96,6 @@ def test_a_chief_and_two_workers_do_one_search(tmp_path):
     assert {worker for *_, worker in trials} <= {1, 2}
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_grid_is_shared_threads_and_failures_included(tmp_path):
     space = {"C": [0.1, 1.0, 10.0], "fit_intercept": [True, False]}
     found = together(tmp_path, "grid", None, space=space, fails=True, n_jobs=2)

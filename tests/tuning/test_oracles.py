@@ -9,6 +9,7 @@ from keras_tuner import oracles
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
+from autokit.testing.processes import start, wait_for
 from autokit.tuning import Categorical, Float, Int, TunerSearchCV
 from autokit.tuning.hyperparameters import to_hyperparameters
 from autokit.tuning.oracles import GIVEN_UP, named_oracle, oracle_sampler
@@ -196,28 +197,18 @@ class Dies(DecisionTreeClassifier):
         return super().fit(X, y)
 
 
-def started(path, report, dies_at=0):
-    """A process of its own that searches the grid, and writes the points that it knows of."""
-    child = os.fork()
-    if child == 0:
-        Dies.dies_at = dies_at
-        try:
-            found = search("grid", None, GRID, path, Dies(random_state=0))
-            report.write_text("\n".join(str(trial.values) for trial in found.trials_))
-        finally:
-            os._exit(0)
-    return child
+def search_grid(path, report, dies_at=0):
+    """Search the grid, and write the points that this process knows of."""
+    Dies.dies_at = dies_at
+    found = search("grid", None, GRID, path, Dies(random_state=0))
+    report.write_text("\n".join(str(trial.values) for trial in found.trials_))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_and_shared_among_processes_a_grid_loses_and_repeats_nothing(tmp_path):
     path = tmp_path / "search.db"
-    killed = started(path, tmp_path / "killed", dies_at=10)
-    assert os.waitstatus_to_exitcode(os.waitpid(killed, 0)[1]) == 9
+    assert wait_for([start(search_grid, path, tmp_path / "killed", 10)]) == [9]
     reports = [tmp_path / "a", tmp_path / "b"]
-    for child in [started(path, report) for report in reports]:
-        os.waitpid(child, 0)
+    assert wait_for([start(search_grid, path, report) for report in reports]) == [0, 0]
     for report in reports:
         points = report.read_text().splitlines()
         assert len(points) == len(set(points)) == 12

@@ -13,6 +13,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
+from autokit.testing.processes import start
 from autokit.tuning import Int, TunerSearchCV
 from autokit.tuning.storage import TuningStorage
 
@@ -54,11 +55,8 @@ def work(path, n_trials, fit_s, pipe):
 
 class Worker:
     def __init__(self, stack, path, n_trials=N_TRIALS, fit_s=0.01):
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["autokit.tuning.estimator"])
-        self.pipe, other = context.Pipe()
-        self.process = context.Process(target=work, args=(path, n_trials, fit_s, other))
-        self.process.start()
+        self.pipe, other = multiprocessing.Pipe()
+        self.process = start(work, path, n_trials, fit_s, other)
         other.close()
         stack.callback(self.process.kill)
         self.written, self.table = [], None
