@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -107,16 +108,23 @@ def summary():
     found: dict = {}
     for line in record.latest(record.read("tuning_quality")):
         found.setdefault((line["data"], line["seed"]), {})[line["method"]] = line["value"]
-    tuners = list(dict.fromkeys(tuner for values in found.values() for tuner in values))
-    whole = [values for values in found.values() if len(values) == len(tuners)]
-    table = np.array([[values[tuner] for tuner in tuners] for values in whole])
+    count = Counter(tuner for values in found.values() for tuner in values)
+    often = [tuner for tuner, n in count.items() if n == max(count.values())]
+    for tuners in [often, list(count)] if len(often) < len(count) else [often]:
+        rank(tuners, [values for values in found.values() if set(tuners) <= set(values)])
+
+
+def rank(tuners: list[str], searches: list[dict[str, float]]) -> None:
+    """Write the mean ranks of tuners over the searches that all of them did."""
+    table = np.array([[values[tuner] for tuner in tuners] for values in searches])
     ranks = rankdata(-table, axis=1).mean(axis=0)
     for i in np.argsort(ranks):
         better = table[:, i] - table[:, tuners.index("random")]
         p = wilcoxon(better).pvalue if np.any(better) else 1.0
         more = {"against_random": float(better.mean()), "p": float(p), "mean": table[:, i].mean()}
-        where = f"{len(whole)} searches"
-        record.write("tuning_rank", tuners[i], where, 0, float(ranks[i]), **more)
+        record.write(
+            "tuning_rank", tuners[i], f"{len(searches)} searches", 0, float(ranks[i]), **more
+        )
         print(
             f"{tuners[i]:10} mean rank {ranks[i]:.2f}  mean {table[:, i].mean():.4f}  against "
             f"random {better.mean():+.4f} (p {p:.3f})"
