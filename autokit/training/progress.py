@@ -69,6 +69,8 @@ class TrialProgress:
 
     def __exit__(self, *_) -> None:
         self._live.stop()
+        if not self._live.console.is_terminal:
+            self._live.console.line()  # rich ends the last line on terminals only
 
     def trial_started(self, number: int, what) -> None:
         """A trial begins."""
@@ -120,6 +122,6 @@ class TrialProgress:
         cells = self.cells()
         table = Table(box=None, pad_edge=False)
         for heading in cells:
-            table.add_column(heading, min_width=9)
+            table.add_column(heading, min_width=6, no_wrap=True)
         table.add_row(*cells.values())
         return table

@@ -207,6 +207,8 @@ class TunerSearchCV(BaseSearchCV):
                 if display is not None:
                     display.refit_started()
                 self._refit(job, started)
+            if display is not None:
+                display.refit_finished()
         return self
 
     def _conclude(self, metric: str) -> None:

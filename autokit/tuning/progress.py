@@ -50,7 +50,7 @@ class SearchProgress(TrialProgress):
         cells = super().cells()
         if self.n_epochs is not None:
             n = self._saved + self._trained
-            cells["epochs saved"] = f"{self._saved / n:.0%}" if n else "-"
+            cells["saved"] = f"{self._saved / n:.0%}" if n else "-"
         return cells
 
 

@@ -19,7 +19,7 @@ def test_tells_trial_incumbent_budget_pruned_failed_and_saved():
     progress = SearchProgress("accuracy", 5, time.monotonic() + 30, n_epochs=10)
     progress.trial_started(0, {})
     assert progress.cells()["trial"] == "1 of 5 (0 s)"
-    assert progress.cells()["incumbent"] == progress.cells()["epochs saved"] == "-"
+    assert progress.cells()["incumbent"] == progress.cells()["saved"] == "-"
     progress.trial_finished(make_trial(0, score=0.75, epochs=10))
     progress.trial_finished(make_trial(1, PRUNED, 0.9, epochs=2))
     progress.trial_finished(make_trial(2, FAILED))
@@ -30,14 +30,14 @@ def test_tells_trial_incumbent_budget_pruned_failed_and_saved():
     assert cells["of trial"] == "1"
     assert cells["pruned"] == "25%"
     assert cells["failed"] == "1"
-    assert cells["epochs saved"] == "29%"  # 8 of 28
+    assert cells["saved"] == "29%"  # 8 of 28
     assert cells["budget"] in ("30 s left", "29 s left")
     progress.refit_started()
     assert progress.cells()["trial"] == "refit"
 
 
 def test_a_search_without_epochs_says_nothing_of_them():
-    assert "epochs saved" not in SearchProgress("score").cells()
+    assert "saved" not in SearchProgress("score").cells()
 
 
 def test_everybody_hears_of_every_trial():
