@@ -1,10 +1,12 @@
-"""Look-up of what a user names, with an error that lists the known names."""
+"""Look-up of names: of what a user gives, with an error that lists the known; of packages."""
 
 from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterable, Mapping
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -52,3 +54,33 @@ def described(part: Any) -> str:
         return f"{part.__module__}.{part.__qualname__}"
     text = repr(part)
     return f"{type(part).__module__}.{type(part).__qualname__}" if " at 0x" in text else text
+
+
+def lazy(
+    package: str, public: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list]]:
+    """`__getattr__` and `__dir__` of a package whose names load when they are first used (PEP 562).
+
+    Parameters
+    ----------
+    package : str
+        Its ``__name__``.
+    public : mapping of str to str
+        The module of the package that each public name is in.
+
+    Examples
+    --------
+    >>> import autokit.tuning
+    >>> get, listed = lazy("autokit.tuning", {"Float": "dimensions"})
+    >>> get("Float").__name__, "Float" in listed()
+    ('Float', True)
+    """
+    namespace = vars(sys.modules[package])
+
+    def get(name: str) -> Any:
+        if name not in public:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        namespace[name] = getattr(importlib.import_module(f"{package}.{public[name]}"), name)
+        return namespace[name]
+
+    return get, lambda: sorted({*namespace, *public})

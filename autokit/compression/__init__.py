@@ -6,7 +6,7 @@ Every method is a class whose parameters can be searched, to be passed as an est
 
 from __future__ import annotations
 
-import importlib
+from autokit.names import lazy
 
 _PUBLIC = {
     "CompressionStep": "search",
@@ -35,14 +35,4 @@ _PUBLIC = {
 
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'autokit.compression' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"autokit.compression.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)

@@ -5,7 +5,7 @@ Names are loaded when first used.
 
 from __future__ import annotations
 
-import importlib
+from autokit.names import lazy
 
 _PUBLIC = {
     "AGEM": "strategies",
@@ -36,14 +36,4 @@ _PUBLIC = {
 
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'autokit.continual' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"autokit.continual.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)

@@ -5,7 +5,7 @@ Names load lazily, so that :class:`TFLiteModel` works where TensorFlow is not in
 
 from __future__ import annotations
 
-import importlib
+from autokit.names import lazy
 
 _PUBLIC = {
     "ExportComparison": "compare",
@@ -27,14 +27,4 @@ _PUBLIC = {
 
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'autokit.deploy' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"autokit.deploy.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)

@@ -24,11 +24,8 @@ class SearchStorage:
 
     Parameters
     ----------
-    path : str or path-like
-        A file, Optuna's journal, made if it is not there in a folder that must exist; or the URL
-        of a database, for example ``sqlite:///search.db`` or ``postgresql://user@host/name``.
-    fingerprint : dict of str to JSON value
-        What must agree for the search to go on: hashes of the data and parameters.
+    path, fingerprint
+        As of `autokit.persistence.studies.StoredStudy`, which says what is raised.
 
     Attributes
     ----------
@@ -36,18 +33,9 @@ class SearchStorage:
         What was found on opening, in the order of finishing; `Evaluation.architecture` is in JSON
         form.
     worker : int
-        0 for the process that has the search to itself; another number, drawn at random, for one
-        that joins while others are at work.
+        Of the stored study.
     seconds : float
         Wall time of the stored trials, those of joining processes left out.
-
-    Raises
-    ------
-    ValueError
-        The file is no journal of a search, or belongs to another search: the message says in what
-        they differ.
-    OSError
-        The storage cannot be written.
     """
 
     def __init__(self, path, fingerprint: dict[str, Any]):

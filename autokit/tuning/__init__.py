@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from autokit.names import lazy
 
 _PUBLIC = {
     "Categorical": "dimensions",
@@ -19,14 +19,4 @@ _PUBLIC = {
 
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str):
-    if name in _PUBLIC:
-        value = getattr(importlib.import_module(f"autokit.tuning.{_PUBLIC[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'autokit.tuning' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)

@@ -30,27 +30,16 @@ class TuningStorage:
 
     Parameters
     ----------
-    path : str or path-like
-        A file, or the URL of a database; see `autokit.persistence.studies.StoredStudy`.
-    fingerprint : dict of str to JSON value
-        What must agree for the search to go on.
+    path, fingerprint
+        As of `autokit.persistence.studies.StoredStudy`, which says what is raised.
     n_objectives : int, default=1
 
     Attributes
     ----------
     worker : int
-        0 for the process that has the search to itself; another number, drawn at random, for one
-        that joins while others are at work.
+        Of the stored study.
     seconds : float
         Wall time of the stored trials, those of joining processes left out.
-
-    Raises
-    ------
-    ValueError
-        The file is no journal of a search, or belongs to another search: the message says in what
-        they differ.
-    OSError
-        The storage cannot be written.
     """
 
     def __init__(self, path, fingerprint: dict[str, Any], n_objectives: int = 1):

@@ -6,7 +6,7 @@ Keras.
 
 from __future__ import annotations
 
-import importlib
+from autokit.names import lazy
 
 _PUBLIC = {
     "Certificate": "certificates",
@@ -30,15 +30,4 @@ _PUBLIC = {
 
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'autokit.nas.hardware' has no attribute {name!r}")
-    module = importlib.import_module(f"autokit.nas.hardware.{_PUBLIC[name]}")
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+__getattr__, __dir__ = lazy(__name__, _PUBLIC)
