@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +70,7 @@ class Job:
         if random_state is not None:
             _seed_estimator(self.base, seed)
         self.space = owner._read_space(self.base)
+        _check_end(owner, self.space)
         folds = _folds(owner, self.X, self.y, routed.splitter.split)
         self.n_splits = len(folds)
         self.objectives, self.metric, highest = objectives_of(owner, scorers, metric)
@@ -169,6 +171,16 @@ def _checked_rows(estimator: Any, X: Any, y: Any) -> tuple:
     if is_classifier(estimator) and getattr(y, "dtype", np.dtype(int)).kind == "f":
         assert_all_finite(y, input_name="y")  # the splitter would warn of a cast, no more
     return X, y
+
+
+def _check_end(owner: Any, space: Space) -> None:
+    goes_on = isinstance(owner.tuner, str) and owner.tuner not in ("grid", "hyperband")
+    if owner.n_trials is None and owner.time_budget_s is None and goes_on:
+        if math.isinf(space.n_points):
+            raise ValueError(
+                f"The search would never end: tuner={owner.tuner!r} always finds another point of "
+                "this space. Set 'n_trials' or 'time_budget_s'."
+            )
 
 
 def _folds(owner: Any, X: Any, y: Any, split_params: dict) -> list[tuple]:

@@ -339,3 +339,12 @@ def test_the_estimator_and_the_space_stay_as_they_are():
 def test_bad_input(settings, message):
     with pytest.raises(ValueError, match=message):
         tree_search(**settings).fit(X, y)
+
+
+def test_a_search_that_would_never_end():
+    space = {"C": Float(0.1, 1.0)}
+    endless = TunerSearchCV(LogisticRegression(), space, n_trials=None)
+    with pytest.raises(ValueError, match="never end.*Set 'n_trials' or 'time_budget_s'"):
+        endless.fit(X, y)
+    finite = TunerSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, n_trials=None, random_state=0)
+    assert finite.fit(X, y).stopped_ == "exhausted"
