@@ -34,7 +34,7 @@ def network(width, depth):
 
 
 def main():
-    options = record.arguments(__doc__, seeds=5, pruners=PRUNERS, dry=0)
+    options = record.arguments(__doc__, seeds=5, first=0, pruners=PRUNERS, dry=0)
     from autokit import KerasClassifier
     from autokit.tuning import Categorical, Float, TunerSearchCV
 
@@ -45,7 +45,7 @@ def main():
         "learning_rate": Float(1e-5, 1e-1, log=True),
         "batch_size": Categorical([32, 64, 128]),
     }
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         spent = {}
         for pruner in options.pruners.split():
             with record.measured() as cost:

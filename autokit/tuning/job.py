@@ -107,7 +107,7 @@ class Job:
                 seed,
             )
         # Hyperband compares trials of equal epochs, and ends the others itself
-        pruner = None if sets_own_epochs else make_pruner(owner.pruner, len(folds) * (epochs or 1))
+        pruner = None if sets_own_epochs else make_pruner(owner.pruner, epochs or 1, len(folds))
         # last of all: a storage knows a search from then on
         storage, tuner = self._storage_and_tuner(identity, seed)
         n_jobs = _n_jobs(owner.n_jobs)

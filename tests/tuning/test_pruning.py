@@ -69,13 +69,13 @@ def test_a_score_that_is_no_number_is_not_shown():
 
 
 def test_names_instances_and_none():
-    assert make_pruner(None, 10) is None
+    assert make_pruner(None, 10, 3) is None
     own = optuna.pruners.ThresholdPruner(lower=0.1)
-    assert make_pruner(own, 10) is own
+    assert make_pruner(own, 10, 3) is own
     for name in PRUNERS:
-        assert isinstance(make_pruner(name, 30), optuna.pruners.BasePruner)
-    assert pairs_folds(make_pruner("wilcoxon", 3))
-    assert not pairs_folds(make_pruner("median", 3))
+        assert isinstance(make_pruner(name, 10, 3), optuna.pruners.BasePruner)
+    assert pairs_folds(make_pruner("wilcoxon", 1, 3))
+    assert not pairs_folds(make_pruner("median", 1, 3))
 
 
 def test_the_highest_scores_are_scikit_learns():
