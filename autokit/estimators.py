@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from numbers import Integral, Real
 from typing import Self
 
@@ -104,8 +105,8 @@ class _KerasParameters:
         hyperbuild = HyperBuild.of(self.model)
         given = self.model if hyperbuild is None else hyperbuild.key
         watch = current_watch()
-        is_plain = self.compression is None and not isinstance(given, keras.Model)
-        if watch is None or not is_plain:
+        is_shareable = isinstance(given, Hashable) and not isinstance(given, keras.Model)
+        if watch is None or self.compression is not None or not is_shareable:
             network, self._compiled = build()
         else:
             network, self._compiled = watch.network((given, place), build)

@@ -111,3 +111,21 @@ def test_predictions_through_a_shared_forward_are_the_estimators_own():
     # one after the other and back: the weights are each network's own
     for i in (0, 1, 0):
         np.testing.assert_allclose(fitted[i].predict_proba(X), expected[i], atol=1e-6)
+
+
+class Small:
+    """A builder without a hash, as a dataclass is."""
+
+    __hash__ = None
+
+    def __call__(self, input_shape, n_outputs):
+        from autokit._backend import keras
+
+        return keras.Sequential(
+            [keras.Input(input_shape), keras.layers.Dense(n_outputs, "softmax")]
+        )
+
+
+def test_a_builder_without_a_hash_is_built_anew_each_time():
+    trial = evaluator_of(network(2, model=Small())).evaluate({}, {})
+    assert trial.status == "complete" and len(trial.scores) == 2
