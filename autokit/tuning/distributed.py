@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 _MOST_RETRIES = 10**6  # of trials that were given up; those that failed are not tried again
+# keras-tuner waits an hour for every answer: also for those of a chief that has left
+_ARRIVAL_S = 600.0  # for the first answer: the chief may still read its data
+_ANSWER_S = 60.0
 
 
 def role() -> str | None:
@@ -120,6 +123,9 @@ def serve(tuner: Any, task: Task, deadline: float | None = None) -> list[Trial]:
 class Worker:
     """A process that runs trials of the chief's search, in the place of a tuner and a storage.
 
+    It waits ten minutes for the chief to be there and a minute for each later answer; then, or
+    when the chief has left, its search is over.
+
     Parameters
     ----------
     space : Space
@@ -129,6 +135,7 @@ class Worker:
         from keras_tuner.src.distribute.oracle_client import OracleClient
 
         self._space, self._client = space, OracleClient(None)
+        self._client.stub = _Impatient(self._client.stub)
         self._name = self._client.tuner_id
         digits = "".join(c for c in self._name if c.isdigit())
         self.worker = int(digits) if digits else zlib.crc32(self._name.encode())
@@ -247,6 +254,23 @@ class Worker:
             params=trial.values,
             distributions=self._space.distributions(trial.values),
         )
+
+
+class _Impatient:
+    """The chief's calls, with an end to waiting: it may have left before a late worker came."""
+
+    def __init__(self, stub: Any):
+        self._stub, self._patience_s = stub, _ARRIVAL_S
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._stub, name)
+
+        def bounded(request: Any, **options: Any) -> Any:
+            answer = call(request, **options | {"timeout": self._patience_s})
+            self._patience_s = _ANSWER_S
+            return answer
+
+        return bounded
 
 
 def _trial_of(theirs: Any) -> Trial | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import traceback
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from autokit.testing.processes import start, wait_for
-from autokit.tuning import Categorical, Float, TunerSearchCV
+from autokit.tuning import Categorical, Float, TunerSearchCV, distributed
 from autokit.tuning.distributed import role
 
 X, y = load_iris(return_X_y=True)
@@ -24,11 +25,18 @@ SPACE = {
 
 
 class Slow(LogisticRegression):
-    """Fails where there is no intercept, in a process that says so."""
+    """Waits until all workers are there; fails where there is no intercept, if told so."""
 
     fails = False
+    place, n_workers = None, 0
 
     def fit(self, X, y):
+        if Slow.place is not None:
+            (Slow.place / f"at-work-{os.getpid()}").touch()
+            give_up = time.monotonic() + 90
+            while len(list(Slow.place.glob("at-work-*"))) < Slow.n_workers:
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
         if Slow.fails and not self.fit_intercept:
             raise ArithmeticError("no intercept")
         return super().fit(X, y)
@@ -53,7 +61,7 @@ def take_part(name, port, report, tuner, n_trials, fails, settings):
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": str(port),
     }
-    Slow.fails = fails
+    Slow.fails, Slow.place, Slow.n_workers = fails, report.parent, 2
     try:
         found = search(tuner, n_trials, **settings)
         own = [[t.values, t.scores, t.status, t.error, t.worker] for t in found.trials_]
@@ -92,6 +100,7 @@ def test_a_chief_and_two_workers_do_one_search(tmp_path):
         assert [s["score"] for s in one] == pytest.approx([s["score"] for s in other])
     assert best == pytest.approx(alone.best_score_)
     own = {name: [t for t in found[name][0] if t[4] == i] for i, name in enumerate(found)}
+    assert own["tuner1"] and own["tuner2"]
     assert len(own["tuner1"]) + len(own["tuner2"]) == 12
     assert {worker for *_, worker in trials} <= {1, 2}
 
@@ -135,3 +144,14 @@ def test_a_chief_without_workers_ends_in_time(monkeypatch):
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
     with pytest.raises(ValueError, match=r"No trial of the workers finished"):
         search("random", 2, time_budget_s=0.5)
+
+
+def test_a_worker_whose_chief_has_left_ends(monkeypatch):
+    monkeypatch.setattr(distributed, "_ARRIVAL_S", 0.5)
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(free_port()))
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner1")
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"[Nn]o trial"):
+        search("random", 2)
+    assert time.monotonic() - started < 60
