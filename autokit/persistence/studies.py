@@ -144,7 +144,7 @@ class StoredStudy:
         elif found != wanted:
             raise ValueError(
                 f"storage {str(self.path)!r} belongs to another search: "
-                f"{_differences(found, wanted)}; use the same data and parameters, or a new path."
+                f"{differences(found, wanted)}; use the same data and parameters, or a new path."
             )
         return study
 
@@ -292,7 +292,8 @@ def _unwritable(path, error: Exception) -> OSError:
     )
 
 
-def _differences(found: dict, wanted: dict) -> str:
+def differences(found: dict, wanted: dict) -> str:
+    """In what two fingerprints differ, for a message."""
     parts = []
     for name in {**found, **wanted}:
         was, now = found.get(name), wanted.get(name)

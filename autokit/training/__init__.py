@@ -7,10 +7,11 @@ from autokit.training.forward import Forward, predict
 from autokit.training.forward_pool import ForwardPool
 from autokit.training.gradients import (
     hessian_vector_product,
+    mean_over_tasks,
     per_example_gradients,
     value_and_gradient,
 )
-from autokit.training.local_sgd import LocalResult, local_sgd
+from autokit.training.local_sgd import LocalResult, local_sgd, local_updates
 from autokit.training.objectives import (
     Objective,
     Step,
@@ -40,7 +41,8 @@ __all__ = [
     "LocalResult", "ModelState", "Objective", "Projection", "Regime", "Step", "TensorBatch",
     "TrainingDiverged", "UpdateRule", "Watch", "adagrad", "adam", "apply_changes", "class_weights",
     "clear_programs", "cosine", "current_watch", "distillation", "fed_adam", "fed_yogi", "fit",
-    "hessian_vector_product", "local_sgd", "more_programs", "per_example_gradients", "predict",
+    "hessian_vector_product", "local_sgd", "local_updates", "mean_over_tasks", "more_programs",
+    "per_example_gradients", "predict",
     "quadratic_penalty", "restore", "seeded", "sgd", "snapshot", "split", "task_objective",
     "value_and_gradient", "watched_by", "weighted_mean",
 ]  # fmt: skip

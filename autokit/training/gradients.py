@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autokit._backend import tf
-from autokit.training.objectives import Objective, TensorBatch
+from autokit.training.objectives import Objective, Step, TensorBatch
 
 
 def value_and_gradient(objective: Objective):
@@ -74,6 +74,45 @@ def per_example_gradients(objective: Objective):
         return tf.vectorized_map(of_row, tuple(part for part in batch if part is not None))
 
     return evaluate
+
+
+def mean_over_tasks(evaluate):
+    """The mean of losses and gradients over tasks, one task at a time in one compiled loop.
+
+    Parameters
+    ----------
+    evaluate : callable
+        ``(params, buffers, task) -> (Step, gradients)``, for a nest of tensors that is one task.
+
+    Returns
+    -------
+    callable
+        ``(params, buffers, tasks) -> (Step, gradients)``; the tensors of `tasks` have a leading
+        axis of tasks. Buffers go from task to task, outputs are stacked.
+    """
+
+    def mean(params, buffers, tasks):
+        n_tasks = tf.shape(tf.nest.flatten(tasks)[0])[0]
+        outputs = tf.TensorArray(tf.float32, size=n_tasks)
+
+        def body(i, loss, buffers, total, outputs):
+            task = tf.nest.map_structure(lambda part: part[i], tasks)
+            step, gradients = evaluate(params, buffers, task)
+            total = [t + g for t, g in zip(total, gradients, strict=True)]
+            outputs = outputs.write(i, tf.cast(step.outputs, tf.float32))
+            return i + 1, loss + tf.cast(step.loss, tf.float32), step.buffers, total, outputs
+
+        zeros = [tf.zeros_like(p) for p in params]
+        start = (0, tf.zeros(()), list(buffers), zeros, outputs)
+        # one at a time: the activations of one task are what fits into the cache
+        _, loss, buffers, total, outputs = tf.while_loop(
+            lambda i, *_: i < n_tasks, body, start, parallel_iterations=1
+        )
+        n = tf.cast(n_tasks, tf.float32)
+        step = Step(loss / n, buffers, outputs.stack())
+        return step, [t / tf.cast(n, t.dtype) for t in total]
+
+    return mean
 
 
 def hessian_vector_product(objective: Objective):

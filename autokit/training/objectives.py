@@ -88,7 +88,10 @@ def task_objective(
 
 
 def n_correct(loss: keras.losses.Loss, targets, outputs) -> tf.Tensor:
-    """How many rows the outputs get right; NaN for a loss that is not a classification's."""
+    """How many rows the outputs get right; NaN for a loss that is not a classification's.
+
+    A row with several answers counts by its share of right ones.
+    """
     outputs = tf.cast(outputs, tf.float32)
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         guess = tf.argmax(outputs, axis=-1, output_type=tf.int32)
@@ -99,7 +102,8 @@ def n_correct(loss: keras.losses.Loss, targets, outputs) -> tf.Tensor:
         right = tf.equal(outputs > threshold, answers > 0.5)
     else:
         return tf.constant(float("nan"))
-    return tf.reduce_sum(tf.cast(right, tf.float32))
+    shares = tf.reshape(tf.cast(right, tf.float32), (tf.shape(right)[0], -1))
+    return tf.reduce_sum(tf.reduce_mean(shares, axis=1))
 
 
 class FunctionLoss(keras.losses.Loss):
