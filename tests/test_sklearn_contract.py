@@ -32,6 +32,7 @@ def iris():
     return load_iris(return_X_y=True)
 
 
+@pytest.mark.filterwarnings("ignore:.* have 1 sample:autokit.meta.FewShotWarning")
 @parametrize_with_checks(
     [*tiny_estimators(), *tiny_searches()], expected_failed_checks=expected_failures
 )

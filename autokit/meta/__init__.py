@@ -15,7 +15,7 @@ _PUBLIC = {
     "FewShotLearner": "estimator",
     "FewShotRegressor": "regressor",
     "FewShotScorer": "selection",
-    "FewShotWarning": "estimator",
+    "FewShotWarning": "lifecycle",
     "FineTune": "methods",
     "MAML": "methods",
     "METHODS": "methods",

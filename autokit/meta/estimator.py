@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autokit.base import BaseKerasClassifier
 from autokit.meta.distances import COSINE, EUCLIDEAN
-from autokit.meta.lifecycle import EpisodeScores, FewShotEstimator
+from autokit.meta.lifecycle import EpisodeScores, FewShotEstimator, FewShotWarning
 from autokit.meta.methods import METHODS
 from autokit.meta.parameters import PARAMETERS_DOC
 from autokit.meta.protocols import Support
@@ -20,10 +20,6 @@ from autokit.preprocessing import ClassLabels, check_lengths
 from autokit.preprocessing.targets import shortened
 
 _METHOD_NAMES = ("\n" + 8 * " ").join(textwrap.wrap(", ".join(map(repr, METHODS)), 84))
-
-
-class FewShotWarning(UserWarning):
-    """A figure does not mean what it seems to."""
 
 
 class FewShotLearner(FewShotEstimator, BaseKerasClassifier):
@@ -155,7 +151,8 @@ class FewShotLearner(FewShotEstimator, BaseKerasClassifier):
         ------
         ValueError
             `X`, `y` or a parameter is not what it must be; fewer classes than `n_way`, or a class
-            with fewer rows than ``k_shot + n_query``; a `storage` of another training.
+            with fewer rows than ``k_shot + n_query`` (but a class of one row, of which a warning
+            tells, is learnt in the end only); a `storage` of another training.
         TrainingDiverged
             The loss stopped being finite.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -24,10 +25,14 @@ from autokit.meta.tracing import loss_of
 from autokit.meta.training import Judge, MetaTraining, Rows, Settings, derived
 from autokit.persistence.hashing import settings_of, sha256_of
 from autokit.persistence.journal import check_writable
-from autokit.training import Batch, Forward
+from autokit.training import Batch, Forward, seeded
 
-_ENCODER, _ADAPTATION, _HELD = 10, 11, 12
+_ENCODER, _HEAD, _ADAPTATION, _HELD = 10, 11, 12, 13
 _FREE = ("n_episodes", "random_state", "storage", "verbose")  # may differ when a training goes on
+
+
+class FewShotWarning(UserWarning):
+    """A figure does not mean what it seems to, or rows cannot be practised on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +126,8 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         )
         if self._classifies:
             n_outputs = layout.n_way if method.episodic else rows.pool.n_classes
-        network = method.network(encoder, n_outputs)
+        with seeded(derived(seed, _HEAD)):
+            network = method.network(encoder, n_outputs)
         settings = Settings(
             method=method,
             layout=layout,
@@ -154,11 +160,13 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
     def _rows(self, data, groups, labels, layout, turns, seed) -> Rows:
         """What is trained on and what is held out."""
         found, counts = np.unique(groups, return_counts=True)
+        if self._classifies and (counts == 1).any() and (counts > 1).any():
+            found, counts = _without_single(found, counts, labels)
         named = [labels[g] for g in found]
         targets = None if self._classifies else data.y
         if not self._held_share:
             check_counts(named, counts, layout, "y", turns, self._group_name)
-            return Rows(data.x, targets, Pool(groups, turns=turns))
+            return Rows(data.x, targets, Pool(groups, found, turns))
         least = 2 if self._classifies else 1
         n_held = max(least, round(len(found) * self._held_share))
         order = np.random.default_rng(derived(seed, _HELD)).permutation(len(found))
@@ -277,6 +285,19 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         for name, value in given.items():
             check_int(name, value, 2 if name == "n_way" else 1)
         return self._layout()._replace(**given)
+
+
+def _without_single(found: np.ndarray, counts: np.ndarray, labels) -> tuple:
+    """Classes that can be both learnt from and asked about."""
+    single = found[counts == 1]
+    warnings.warn(
+        f"{len(single)} of {len(found)} classes, such as {labels[single[0]]!r}, have 1 sample: it "
+        "cannot be a support row and a query of one task, so they are left out of the training "
+        "tasks and learnt in the end only.",
+        FewShotWarning,
+        stacklevel=5,
+    )
+    return found[counts > 1], counts[counts > 1]
 
 
 def check_int(name: str, value: Any, least: int) -> None:

@@ -28,6 +28,16 @@ _NAS = _KERAS | {"max_trials": 2, "time_budget_s": None, "learning_rate": 0.02}
 TINY: dict[str, dict[str, Any]] = {
     "ContinualModel": _KERAS,
     "ContinualRegressor": _KERAS,
+    "FewShotLearner": {"n_way": 2, "n_query": 1, "n_episodes": 100, "random_state": 0},
+    "FewShotRegressor": {
+        "k_shot": 3,
+        "n_query": 3,
+        "n_episodes": 1200,
+        "meta_batch_size": 8,
+        "inner_learning_rate": 0.05,
+        "outer_learning_rate": 0.005,
+        "random_state": 0,
+    },
     "KerasClassifier": _KERAS,
     "KerasRegressor": _KERAS,
     "NASClassifier": _NAS,
