@@ -12,7 +12,6 @@ and afterwards ``method.adapted`` turns the support set of new classes into a pl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -264,7 +263,7 @@ class MetaLearner(BaseEstimator):
         """What of the trained network meets new tasks."""
         return network
 
-    def extras(self, params: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    def extras(self, network: keras.Model, seed: int) -> list[np.ndarray]:
         """Initial values of what is learnt beside the network's weights."""
         return []
 

@@ -112,8 +112,7 @@ class MetaTraining:
             The storage cannot be written.
         """
         settings, method = self.settings, self.settings.method
-        params = values_of(self.network.trainable_variables)
-        running = first_running(method.extras(params, derived(settings.seed, _EXTRAS)))
+        running = first_running(method.extras(self.network, derived(settings.seed, _EXTRAS)))
         at = Checkpoint(weights=values_of(self.network.variables), running=running)
         if settings.storage is not None:
             at = read_checkpoint(settings.storage, settings.identity, at) or at

@@ -36,9 +36,9 @@ class MetaSGD(InnerLoop):
 
     Examples
     --------
+    >>> from autokit.layers import mlp
     >>> from autokit.meta import MetaSGD
-    >>> import numpy as np
-    >>> MetaSGD().extras([np.zeros((2, 3))], seed=0)[0].shape
+    >>> MetaSGD().extras(mlp((2,), 3, widths=()), seed=0)[0].shape
     (2, 3)
     """
 
@@ -46,8 +46,9 @@ class MetaSGD(InnerLoop):
 
     numbers: ClassVar[tuple[str, ...]] = ()
 
-    def extras(self, params, seed):
-        return [np.full_like(p, self.inner_learning_rate, np.float32) for p in params]
+    def extras(self, network, seed):
+        shapes = [variable.shape for variable in network.trainable_variables]
+        return [np.full(shape, self.inner_learning_rate, np.float32) for shape in shapes]
 
     def inner_rates(self, view, params):
         return params[view.n_params :]
