@@ -80,14 +80,13 @@ def answerer(
     -------
     view : View
     answers : callable
-        ``(params, buffers, rows, targets, places) -> tf.Tensor (n_tasks, n_queries, n_outputs)``.
+        ``(params, buffers, rows, places[, targets]) -> tf.Tensor (n_tasks, n_queries, n_outputs)``.
         `rows` are encoded rows, or embeddings where the method compares these; `targets` are
-        those of a regression, None otherwise.
+        those of a regression.
     """
     view = _view(method, network, layout, transductive, loss)
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def answers(params, buffers, rows, targets, places):
+    def answers(params, buffers, rows, places, targets=None):
         def one(place):
             x = tf.gather(rows, place)[None]
             y = None if targets is None else tf.gather(targets, place)[None]
@@ -96,7 +95,7 @@ def answerer(
 
         return tf.map_fn(one, places, fn_output_signature=tf.float32, parallel_iterations=1)
 
-    return view, answers
+    return view, _Compiled(answers)
 
 
 def adapter(learnt: Learnt, network: keras.Model, n_outputs: int) -> Callable:
@@ -115,19 +114,43 @@ def adapter(learnt: Learnt, network: keras.Model, n_outputs: int) -> Callable:
         layout = learnt.layout._replace(n_way=n_outputs)
         view = _view(method, network, layout, learnt.transductive, loss)
 
-        @tf.function(autograph=False, reduce_retracing=True)
         def adapt(params, buffers, x, y):
             return method.adapted_values(view, params, buffers, TensorBatch(x, y))
 
-        learnt.compiled[key] = adapt
+        learnt.compiled[key] = _Compiled(adapt)
     compiled = learnt.compiled[key]
 
     def run(params, buffers, x, y):
-        tensors = tf.nest.map_structure(tf.constant, (params, buffers))
-        results = compiled(*tensors, tf.constant(x), tf.constant(y))
-        return tf.nest.map_structure(lambda t: t.numpy(), results)
+        return tf.nest.map_structure(lambda t: t.numpy(), compiled(params, buffers, x, y))
 
     return run
+
+
+class _Compiled:
+    """``function(params, buffers, *data)`` traced once, for any number of rows of data.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    def __init__(self, function: Callable):
+        self._function, self._traced = function, None
+
+    def __call__(self, params: list, buffers: list, *data):
+        flat = [tf.convert_to_tensor(part) for part in (*params, *buffers, *data)]
+        if self._traced is None:
+            self._traced = self._trace(flat, len(params), len(params) + len(buffers))
+        return self._traced(*flat)
+
+    def _trace(self, flat, first, second):
+        @tf.function(autograph=False)
+        def traced(*flat):
+            return self._function(list(flat[:first]), list(flat[first:second]), *flat[second:])
+
+        shapes = [t.shape if i < second else (None, *t.shape[1:]) for i, t in enumerate(flat)]
+        specs = [tf.TensorSpec(s, t.dtype) for s, t in zip(shapes, flat, strict=True)]
+        return traced.get_concrete_function(*specs)
 
 
 def _view(method, network, layout, transductive, loss) -> View:

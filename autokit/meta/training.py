@@ -245,9 +245,9 @@ class Judge:
         params = [v.value for v in self.network.trainable_variables]
         buffers = [v.value for v in self.network.non_trainable_variables]
         params += [tf.constant(e) for e in extras]
-        outputs = self._answers(
-            params, buffers, tf.constant(rows), targets, tf.constant(places.astype(np.int32))
-        ).numpy()
+        data = [tf.constant(rows), tf.constant(places.astype(np.int32))]
+        data += [] if targets is None else [targets]
+        outputs = self._answers(params, buffers, *data).numpy()
         n = self.layout.n_support
         asked = answers_of(self.layout, len(places))
         if targets is not None:
