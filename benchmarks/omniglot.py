@@ -48,14 +48,15 @@ class Plan:
 
 # A quarter of the papers' meta-batch: four times the steps for as many tasks.
 _STEP_5 = {"n_way": 5, "meta_batch_size": 8, "inner_steps": 1, "adaptation_steps": 3}
+_RATE = {"inner_learning_rate": 0.4}
 _STEP_20 = {"n_way": 20, "meta_batch_size": 4, "inner_steps": 5}
 PLANS = {
     "prototypical": Plan("prototypical", (500, 1000, 2000, 4000, 6000), settings={"n_way": 60}),
     "matching": Plan("matching", (500, 1000, 2000, 4000, 6000), settings={"n_way": 60}),
     "finetune": Plan("finetune", (500, 1000, 2000, 3000), settings={"n_way": 60}),
-    "maml": Plan("maml", (16000, 32000, 64000, 128000, 192000), (5,), _STEP_5),
-    "fomaml": Plan("fomaml", (16000, 32000, 64000, 128000), (5,), _STEP_5),
-    "anil": Plan("anil", (16000, 32000, 64000), (5,), _STEP_5),
+    "maml": Plan("maml", (16000, 32000, 64000, 128000, 192000), (5,), _STEP_5 | _RATE),
+    "fomaml": Plan("fomaml", (16000, 32000, 64000, 128000), (5,), _STEP_5 | _RATE),
+    "anil": Plan("anil", (16000, 32000, 64000), (5,), _STEP_5 | _RATE),
     "meta_sgd": Plan("meta_sgd", (16000, 32000, 64000, 128000), (5,), _STEP_5),
     "reptile": Plan("reptile", (20000,), (5,), {"n_way": 5, "n_query": 9}),
     "maml, 20-way": Plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from autokit._backend import keras
@@ -72,11 +73,14 @@ def default_encoder(kind: str, input_shape: Sequence[int], strided: bool = False
     Returns
     -------
     keras.Model
-        `conv4` for images, convolutions over time for sequences, two dense layers of 64 units
-        for anything else.
+        `conv4` for images (fewer than four blocks below 23 pixels), convolutions over time for
+        sequences, two dense layers of 64 units for anything else.
     """
     if kind == "image":
-        return conv4(input_shape, strided=strided)
+        # features of small images keep a map of 2 x 2: what is pooled away is not there for new
+        # classes (digits of 8 x 8: 5-shot .91 with two blocks, .72 with four)
+        n_blocks = min(4, max(1, round(math.log2(min(input_shape[:2]))) - 1))
+        return conv4(input_shape, n_blocks=n_blocks, strided=strided)
     if kind == "sequence":
         whole = sequence(input_shape, 1, widths=(WIDTH, WIDTH), dropout=0.0)
         return keras.Model(whole.inputs, whole.layers[-1].input)

@@ -35,7 +35,7 @@ PARAMETERS_DOC = """
         Tasks in training.
     meta_batch_size : int or None, default=None
         Tasks of one step of the outer loop; None takes the method's own (1 for those that compare
-        embeddings, 32 for the MAML family, 5 for Reptile).
+        embeddings, 8 for the MAML family, 5 for Reptile).
     inner_steps, inner_learning_rate, adaptation_steps, first_order
         Of the MAML family, see `MAML` and `Reptile`: gradient steps and their rate in training,
         steps on a new task, no second derivatives. None takes the method's own; others ignore

@@ -20,7 +20,7 @@ class MAML(InnerLoop):
     ----------
     inner_steps : int, default=1
         Gradient steps in training.
-    inner_learning_rate : float, default=0.4
+    inner_learning_rate : float, default=0.1
     adaptation_steps : int or None, default=None
         Gradient steps on a new task; None takes `inner_steps`. A support set of more than 512
         rows is learnt in batches, and at least once.
