@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from autokit._backend import keras, tf
+from autokit.layers.copies import copied
 from autokit.layers.fake_quant import PACKAGE
 
 USUAL, ROWS, KEPT = "usual", "rows", "kept"
@@ -95,17 +96,14 @@ def with_statistics(model: keras.Model, statistics: str) -> keras.Model:
     Returns
     -------
     keras.Model
-        With the same variables in the same order, of its own and not yet trained: made for
-        ``stateless_call``. The model itself if it normalises nothing.
+        With the same variables in the same order, of its own: made for ``stateless_call``. The
+        model itself if it normalises nothing.
     """
     config = model.get_config()
     changed = _changed(config, statistics)
     if changed == config:
         return model
-    copy = type(model).from_config(changed)
-    if not copy.built:
-        copy.build(model.input_shape)
-    return copy
+    return copied(model, changed)
 
 
 def _changed(config: Any, statistics: str) -> Any:

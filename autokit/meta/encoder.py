@@ -6,6 +6,7 @@ from typing import Any
 
 from autokit._backend import keras
 from autokit.layers import copied, default_encoder
+from autokit.layers.task_norm import ROWS, TaskNormalization, with_statistics
 from autokit.training import seeded
 
 AUTO = "auto"
@@ -28,33 +29,58 @@ def build_encoder(encoder: Any, kind: str, shape: tuple, strided: bool, seed: in
     Raises
     ------
     ValueError
-        It is no model, takes other rows, has several outputs, nothing to train, or computes in
-        float16.
+        It is no model, takes other rows, has several outputs, nothing to train, computes in
+        float16, cannot be copied, or hides batch normalisation in a layer of its own.
     """
     with seeded(seed):
         if isinstance(encoder, str):
-            network = default_encoder(kind, shape, strided)
-        elif isinstance(encoder, keras.Model):
-            if not encoder.built:
-                encoder.build((None, *shape))
-            network = copied(encoder)
-        else:
-            network = encoder(shape)
-            if not isinstance(network, keras.Model):
-                raise ValueError(
-                    "The 'encoder' parameter must build a keras.Model from input_shape; it "
-                    f"returned a {type(network).__name__}."
-                )
-            if not network.built:
-                network.build((None, *shape))
+            return _flat(default_encoder(kind, shape, strided))
+        network = encoder if isinstance(encoder, keras.Model) else encoder(shape)
+        if not isinstance(network, keras.Model):
+            raise ValueError(
+                "The 'encoder' parameter must build a keras.Model from input_shape; it returned "
+                f"a {type(network).__name__}."
+            )
+        if isinstance(network, keras.Sequential) and not network.built:
+            network.build((None, *shape))
+        if not getattr(network, "inputs", None):  # a subclass: it is called whole
+            inputs = keras.Input(shape)
+            network = keras.Model(inputs, network(inputs))
     _check(network, shape)
-    if not hasattr(network, "inputs") or not network.inputs:  # a subclass: it is called whole
-        inputs = keras.Input(shape)
-        network = keras.Model(inputs, network(inputs))
+    network = _flat(network)
+    copy = _copy_of(network)
+    return copy if isinstance(encoder, keras.Model) else network
+
+
+def _flat(network: keras.Model) -> keras.Model:
+    """The network with features of one axis."""
     features = network.outputs[0]
-    if len(features.shape) == 2:
-        return keras.Model(network.inputs, features)
-    return keras.Model(network.inputs, keras.layers.Flatten()(features))
+    if len(features.shape) != 2:
+        features = keras.layers.Flatten()(features)
+    return keras.Model(network.inputs, features)
+
+
+def _copy_of(network: keras.Model) -> keras.Model:
+    """A copy as training makes them, or an error that says what it lacks."""
+    try:
+        copy = copied(network)
+        by_rows = with_statistics(network, ROWS)
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(
+            "The 'encoder' parameter cannot be copied, as each new task needs: "
+            f"{str(error).strip().splitlines()[0].split('. ')[0]}. Give its own classes "
+            "get_config() and @keras.saving.register_keras_serializable(), or build it of Keras' "
+            "layers."
+        ) from error
+    norms = (keras.layers.BatchNormalization, TaskNormalization)
+    kinds = {type(layer) for layer in by_rows._flatten_layers()}
+    if any(issubclass(kind, norms[0]) and not issubclass(kind, norms[1]) for kind in kinds):
+        raise ValueError(
+            "The 'encoder' parameter has batch normalisation inside a layer or model of your own, "
+            "where it cannot be told whose statistics to use; build it with keras.Sequential or "
+            "keras.Model(inputs, outputs), or normalise otherwise."
+        )
+    return copy
 
 
 def _check(network: keras.Model, shape: tuple) -> None:

@@ -165,6 +165,12 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         named = [labels[g] for g in found]
         targets = None if self._classifies else data.y
         if not self._held_share:
+            if self._patience is not None:
+                raise ValueError(
+                    f"The 'early_stopping' parameter is {self.early_stopping!r}, but "
+                    f"validation_fraction={self.validation_fraction!r} holds nothing out to tell "
+                    "the best epoch by; set validation_fraction=None, or early_stopping=False."
+                )
             check_counts(named, counts, layout, "y", turns, self._group_name)
             return Rows(data.x, targets, Pool(groups, found, turns))
         least = 2 if self._classifies else 1
@@ -270,11 +276,14 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         loss = loss_of(learnt.is_regression)
         key = ("judge", layout)
         if key not in learnt.compiled:
-            learnt.compiled[key] = Judge(
-                learnt.network, learnt.method, layout, learnt.transductive, loss
-            )
+            network, extras = learnt.network, learnt.extras
+            if layout.n_way != learnt.layout.n_way:
+                network, extras = learnt.method.resized(learnt, layout.n_way)
+            judge = Judge(network, learnt.method, layout, learnt.transductive, loss)
+            learnt.compiled[key] = judge, extras
+        judge, extras = learnt.compiled[key]
         scale = self.target_.scale_ if learnt.is_regression else 1.0
-        scores = learnt.compiled[key].scores(rows, targets, places, learnt.extras, scale)
+        scores = judge.scores(rows, targets, places, extras, scale)
         sign = -1.0 if learnt.is_regression else 1.0
         transductive = learnt.transductive and normalises(learnt.network)
         return EpisodeScores(sign * scores, *layout, transductive)

@@ -263,6 +263,10 @@ class MetaLearner(BaseEstimator):
         """What of the trained network meets new tasks."""
         return network
 
+    def resized(self, learnt: Learnt, n_outputs: int) -> tuple[keras.Model, list[np.ndarray]]:
+        """The network, and the extras, that meet tasks of so many classes."""
+        return learnt.network, learnt.extras
+
     def extras(self, network: keras.Model, seed: int) -> list[np.ndarray]:
         """Initial values of what is learnt beside the network's weights."""
         return []

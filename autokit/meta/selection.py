@@ -87,7 +87,11 @@ class FewShotScorer:
     random_state: int = 0
 
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """The mean accuracy; higher is better."""
+        """The mean accuracy; higher is better.
+
+        `estimator` may be a pipeline that ends in a learner, or a search over either.
+        """
+        estimator, X = _learner(estimator, X)
         return estimator.evaluate(
             X,
             y,
@@ -97,3 +101,15 @@ class FewShotScorer:
             n_episodes=self.n_episodes,
             random_state=self.random_state,
         ).mean
+
+
+def _learner(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """The learner in a search or a pipeline, and the rows that it sees."""
+    if hasattr(estimator, "best_estimator_"):
+        return _learner(estimator.best_estimator_, X)
+    if not hasattr(estimator, "steps"):
+        return estimator, X
+    for _, step in estimator.steps[:-1]:
+        if step not in (None, "passthrough"):
+            X = step.transform(X)
+    return _learner(estimator.steps[-1][1], X)

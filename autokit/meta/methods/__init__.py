@@ -60,6 +60,11 @@ def make(method: Any, **given: Any):
         cls = __getattr__(by_name("method", method, METHODS, "an instance of a method"))
         known = cls().get_params(deep=False)
         return cls(**{name: value for name, value in given.items() if name in known})
+    if isinstance(method, type):
+        raise ValueError(
+            f"The 'method' parameter is the class {method.__name__}; give an instance of it, "
+            f"{method.__name__}()."
+        )
     both = sorted(given.keys() & method.get_params(deep=False).keys())
     if both:
         raise ValueError(

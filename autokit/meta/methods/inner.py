@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from autokit._backend import keras, tf
+from autokit.layers.copies import settle
 from autokit.meta.protocols import MetaLearner, View
 from autokit.training import Step, TensorBatch, local_sgd, value_and_gradient
 from autokit.training.gradients import mean_over_tasks
@@ -18,6 +19,7 @@ from autokit.training.state import assign, values_of
 HEAD = "outputs"
 # Larger support sets are learnt in batches of so many rows; statistics are of so many at most.
 STEP_ROWS = 512
+UNROLLED_STEPS = 8  # more of them on a new task are a loop: each step of a trace takes 0.1 s
 N_HEAD = 2  # parameters of the last layer, which come last
 
 
@@ -134,15 +136,20 @@ class InnerLoop(MetaLearner):
         width = tf.minimum(n_rows, STEP_ROWS)
         n_steps = tf.maximum(self.n_adaptation_steps, -(-n_rows // width))
         places = tf.reshape(tf.range(n_steps * width), (n_steps, width)) % n_rows
+        if self.n_adaptation_steps > UNROLLED_STEPS:  # a number that is not known is a loop
+            places = tf.compat.v1.placeholder_with_default(places, (None, None))
         params, buffers = self.learn(view, params, buffers, support, places, False)
         _, buffers = view.networks.by_rows(params, buffers, support.x[:STEP_ROWS])
         return params, buffers
+
+    def resized(self, learnt, n_outputs):
+        return with_units(learnt, n_outputs)
 
     def adapted(self, learnt, support, n_outputs, seed):
         from autokit.meta.tracing import adapter
 
         order = np.random.default_rng(seed).permutation(len(support.x))
-        network, extras = with_units(learnt, n_outputs)
+        network, extras = self.resized(learnt, n_outputs)
         run = adapter(learnt, network, n_outputs)
         params, buffers = values_of(network.trainable_variables), values_of(
             network.non_trainable_variables
@@ -161,7 +168,7 @@ def with_units(learnt, n_outputs: int) -> tuple[keras.Model, list[np.ndarray]]:
     Few-Shot Classification", 2022, start every unit).
     """
     config = learnt.network.get_config()
-    layer = next(part for part in config["layers"] if part["config"]["name"] == HEAD)
+    layer = next(part for part in config["layers"] if part["name"] == HEAD)
     n_before, layer["config"]["units"] = layer["config"]["units"], int(n_outputs)
     network = type(learnt.network).from_config(config)
 
@@ -170,6 +177,7 @@ def with_units(learnt, n_outputs: int) -> tuple[keras.Model, list[np.ndarray]]:
 
     assign(network.trainable_variables, resized(values_of(learnt.network.trainable_variables)))
     assign(network.non_trainable_variables, values_of(learnt.network.non_trainable_variables))
+    settle(network)
     return network, resized(learnt.extras) if learnt.extras else []
 
 
