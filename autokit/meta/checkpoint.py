@@ -129,7 +129,9 @@ def read_checkpoint(path: Path, identity: dict, like: Checkpoint) -> Checkpoint 
     stored = json.loads(members[_STATE])
     wanted = json.loads(json.dumps(identity))
     if stored["identity"] != wanted:
-        raise _refused(path, f"belongs to another training: {differences(stored['identity'], wanted)}")
+        raise _refused(
+            path, f"belongs to another training: {differences(stored['identity'], wanted)}"
+        )
     state = stored["state"] | {"best_value": float(stored["state"]["best_value"])}
     return Checkpoint(**state, **{name: _nest(name, members, like) for name in _ARRAYS})
 

@@ -213,9 +213,7 @@ class FewShotRegressor(FewShotEstimator, BaseKerasRegressor):
         targets = self.target_.encode(y, type(self).__name__)
         check_lengths(rows, targets)
         tasks, groups = _groups(task_ids, len(rows))
-        return self._episode_scores(
-            rows, targets, groups, tasks, layout, n_episodes, random_state
-        )
+        return self._episode_scores(rows, targets, groups, tasks, layout, n_episodes, random_state)
 
 
 def _groups(task_ids, n_rows: int) -> tuple[list, np.ndarray]:

@@ -253,5 +253,3 @@ class Judge:
         if targets is not None:
             asked = targets.numpy()[places[:, n:]]
         return scores_of(outputs * scale, asked * scale, self._is_regression)
-
-
