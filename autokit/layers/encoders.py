@@ -83,7 +83,7 @@ def default_encoder(kind: str, input_shape: Sequence[int], strided: bool = False
         return conv4(input_shape, n_blocks=n_blocks, strided=strided)
     if kind == "sequence":
         whole = sequence(input_shape, 1, widths=(WIDTH, WIDTH), dropout=0.0)
-        return keras.Model(whole.inputs, whole.layers[-1].input)
+        return keras.Model(whole.inputs[0], whole.layers[-1].input)
     inputs = keras.Input(tuple(int(n) for n in input_shape))
     x = inputs if len(input_shape) == 1 else keras.layers.Flatten()(inputs)
     for _ in range(2):

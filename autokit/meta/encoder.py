@@ -57,7 +57,7 @@ def _flat(network: keras.Model) -> keras.Model:
     features = network.outputs[0]
     if len(features.shape) != 2:
         features = keras.layers.Flatten()(features)
-    return keras.Model(network.inputs, features)
+    return keras.Model(network.inputs[0], features)
 
 
 def _copy_of(network: keras.Model) -> keras.Model:

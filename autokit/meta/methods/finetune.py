@@ -63,11 +63,11 @@ class FineTune(Metric):
 
     def network(self, encoder, n_outputs):
         outputs = keras.layers.Dense(n_outputs, name=HEAD)(encoder.outputs[0])
-        return keras.Model(encoder.inputs, outputs)
+        return keras.Model(encoder.inputs[0], outputs)
 
     def meets(self, network):
         """The features that are frozen."""
-        return keras.Model(network.inputs, network.get_layer(HEAD).input)
+        return keras.Model(network.inputs[0], network.get_layer(HEAD).input)
 
     def meta_gradient(self, view, params, buffers, tasks):
         def objective(params, buffers, tasks):

@@ -53,7 +53,7 @@ class InnerLoop(MetaLearner):
 
     def network(self, encoder, n_outputs):
         outputs = keras.layers.Dense(n_outputs, name=HEAD)(encoder.outputs[0])
-        return keras.Model(encoder.inputs, outputs)
+        return keras.Model(encoder.inputs[0], outputs)
 
     def n_fixed(self, n_params: int) -> int:
         """How many of the parameters, counted from the input, no task changes."""

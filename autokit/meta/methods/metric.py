@@ -77,7 +77,7 @@ class Metric(MetaLearner):
     def adapted(self, learnt, support, n_outputs, seed):
         encoder = copied(learnt.network)
         logits, values = self.layers(encoder.outputs[0], learnt, support, n_outputs)
-        model = keras.Model(encoder.inputs, logits)
+        model = keras.Model(encoder.inputs[0], logits)
         places = {id(v) for v in encoder.variables}
         own = [v for v in model.variables if id(v) not in places]
         for variable, value in zip(own, values, strict=True):
