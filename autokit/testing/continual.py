@@ -163,7 +163,7 @@ class StrategyContract:
         if type(strategy).grow is not Strategy.grow or not strategy.pads_head:
             return
         clear_programs()
-        with _counted_traces() as traces:
+        with counted_traces() as traces:
             counts, model = [], self._model("class")
             for X, y, name, _ in self._stream("class"):
                 _partial_fit(model, X, y, name)
@@ -295,7 +295,7 @@ def _lists(state) -> list[list]:
 
 
 @contextmanager
-def _counted_traces() -> Iterator[list[str]]:
+def counted_traces() -> Iterator[list[str]]:
     """The compiled functions that are traced meanwhile."""
     traces: list[str] = []
     function = Program._function
