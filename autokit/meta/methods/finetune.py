@@ -109,8 +109,11 @@ def _flat(tensor):
 def _logistic(x, y, weight, n_classes: int, l2: float):
     """Kernel and bias of a logistic regression on unit vectors, by Nesterov's method.
 
-    The gradient is Lipschitz with (|x|^2 + 1) / 2 + l2, about 1: so is the step.
+    The gradient is Lipschitz with (|x|^2 + 1) / 2 + l2, about 1: so is the step. With curvature
+    of at least l2, more momentum than (1 - r) / (1 + r) would swing past the optimum
+    (Nesterov 2004, section 2.2, r = sqrt(l2 / (1 + l2))).
     """
+    root = (l2 / (1.0 + l2)) ** 0.5
     share = (weight / tf.reduce_sum(weight))[:, None]
     both = tf.concat([x, tf.ones_like(x[:, :1])], axis=1)
     target = tf.one_hot(y, n_classes)
@@ -118,7 +121,7 @@ def _logistic(x, y, weight, n_classes: int, l2: float):
 
     def step(i, w, before):
         t = tf.cast(i, tf.float32)
-        ahead = w + t / (t + 3.0) * (w - before)
+        ahead = w + tf.minimum(t / (t + 3.0), (1.0 - root) / (1.0 + root)) * (w - before)
         error = share * (tf.nn.softmax(tf.matmul(both, ahead)) - target)
         slope = tf.matmul(both, error, transpose_a=True) + decay * ahead
         return i + 1, ahead - slope / (1.0 + l2), w
