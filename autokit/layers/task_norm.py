@@ -25,7 +25,7 @@ class TaskNormalization(keras.layers.BatchNormalization):
         "usual": of the rows in training, and moving averages of them otherwise. Images in float32
         take TensorFlow's fused kernel, in half the time; it knows no gradient of the statistics
         themselves. "rows": always of the rows at hand, which become the moving averages at once,
-        and are differentiated. "kept": always the moving averages.
+        and are differentiated, twice if need be. "kept": always the moving averages.
     **options
         Of Keras' layer.
 
@@ -51,6 +51,15 @@ class TaskNormalization(keras.layers.BatchNormalization):
         if training and self.statistics == USUAL and mask is None and self._has_kernel(inputs):
             return self._fused(inputs)
         return super().call(inputs, training=training, mask=mask)
+
+    def _moments(self, inputs, mask):
+        if self.statistics != ROWS or mask is not None or self.synchronized:
+            return super()._moments(inputs, mask)
+        # tf.nn.moments takes the mean in the variance for a constant: right for a gradient, but
+        # not for the gradient through that gradient
+        axes = self._reduction_axes
+        mean = tf.reduce_mean(inputs, axes, keepdims=True)
+        return tf.squeeze(mean, axes), tf.reduce_mean(tf.square(inputs - mean), axes)
 
     def get_config(self):
         return {**super().get_config(), "statistics": self.statistics}
