@@ -78,8 +78,9 @@ class OpenTasks:
         """Parameters after steps on the support set; the first `n_fixed` stay."""
         for _ in range(n_steps):
             _, gradients = self.gradient(params, task.support_x, task.support_y)
-            steps = [r * g for r, g in zip(rates, gradients, strict=True)]
-            params = [p - s if i >= n_fixed else p for i, (p, s) in enumerate(zip(params, steps))]
+            rates = [0.0] * n_fixed + list(rates[n_fixed:])
+            parts = zip(params, rates, gradients, strict=True)
+            params = [p - r * g for p, r, g in parts]
         return params
 
     def meta_loss(self, params, rates, n_steps, n_fixed=0) -> float:

@@ -70,10 +70,8 @@ def test_gradient_of_a_quadratic_is_the_closed_form(n_steps):
 
     expected = []
     for i in range(2):
-        (h, g), (h_q, g_q) = (
-            quadratic(support_x[i], support_y[i]),
-            quadratic(query_x[i], query_y[i]),
-        )
+        h, g = quadratic(support_x[i], support_y[i])
+        h_q, g_q = quadratic(query_x[i], query_y[i])
         p = np.vstack([kernel, bias])
         for _ in range(n_steps):
             p = p - rate * (h @ p - g)

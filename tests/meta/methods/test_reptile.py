@@ -28,8 +28,8 @@ def by_adam(tasks, method, task, rate):
         _, gradients = tasks.gradient(params, x[rows], y[rows])
         second = [0.999 * v + 0.001 * g**2 for v, g in zip(second, gradients, strict=True)]
         scale = np.sqrt(1 - 0.999**t)
-        steps = [rate * scale * g / (np.sqrt(v) + 1e-7) for g, v in zip(gradients, second)]
-        params = [p - s for p, s in zip(params, steps, strict=True)]
+        parts = zip(params, gradients, second, strict=True)
+        params = [p - rate * scale * g / (np.sqrt(v) + 1e-7) for p, g, v in parts]
     return params
 
 
