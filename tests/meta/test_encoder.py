@@ -80,7 +80,9 @@ def test_what_an_encoder_was_adapted_to_is_kept(method):
     )
     learner = FewShotLearner(method, encoder=encoder, **SETTINGS).fit(100.0 + 50.0 * X, Y)
     for model in (learner.model_, learner.adapt(100.0 + 50.0 * X[:12], Y[:12]).model_):
-        found = next(x for x in model._flatten_layers() if isinstance(x, keras.layers.Normalization))
+        found = next(
+            x for x in model._flatten_layers() if isinstance(x, keras.layers.Normalization)
+        )
         np.testing.assert_array_equal(found.mean, scaled.mean)
         # inputs of 100 would otherwise be what the first layer sees
         assert np.abs(model(100.0 + 50.0 * X).numpy()).max() < 50

@@ -33,7 +33,9 @@ def check(learner, X, known=5, least=0.0):
 
 def test_tables_with_texts_and_gaps():
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"size": Y + 0.1 * rng.normal(size=len(Y)), "kind": list("abcdabcd"[0] * 48)})
+    frame = pd.DataFrame(
+        {"size": Y + 0.1 * rng.normal(size=len(Y)), "kind": list("abcdabcd"[0] * 48)}
+    )
     frame["kind"] = np.array(list("abcdabcd"))[Y]
     frame.loc[3, "size"] = np.nan
     new = check(FewShotLearner(**SETTINGS | {"n_episodes": 100}), frame, known=4, least=0.5)
@@ -64,7 +66,7 @@ def tiny_flat(shape):
 
 def test_sequences():
     rng = np.random.default_rng(0)
-    X = (rng.normal(size=(N_CLASSES, 10, 3))[Y] + 0.1 * rng.normal(size=(len(Y), 10, 3)))
+    X = rng.normal(size=(N_CLASSES, 10, 3))[Y] + 0.1 * rng.normal(size=(len(Y), 10, 3))
     check(FewShotLearner(**SETTINGS), X.astype(np.float32))
 
 
@@ -97,7 +99,9 @@ def sounds(shape):
 @pytest.mark.parametrize("method", ["prototypical", "maml"])
 def test_sounds_as_spectrograms(method):
     rng = np.random.default_rng(0)
-    phase = rng.uniform(0, 6, (len(Y), 1)) + np.arange(256) / 800 * 2 * np.pi * (40 + 40 * Y[:, None])
+    phase = rng.uniform(0, 6, (len(Y), 1)) + np.arange(256) / 800 * 2 * np.pi * (
+        40 + 40 * Y[:, None]
+    )
     X = (np.sin(phase) + 0.1 * rng.normal(size=phase.shape)).astype(np.float32)
     check(FewShotLearner(method, encoder=sounds, **SETTINGS), X)
 

@@ -60,7 +60,7 @@ def stored(request, tmp_path):
 
 def test_a_stored_learner_goes_on_as_the_original(learner, stored):
     X, _ = blobs(range(5), 8, 0)
-    few, other = blobs("abc", 3, 1), blobs("cd", 2, 2)
+    few, other = blobs(list("abc"), 3, 1), blobs(list("cd"), 2, 2)
     adapted = learner.adapt(*few)
     for original in (learner, adapted):
         again = stored(original)
@@ -85,7 +85,7 @@ def _equal(some, other, X):
 def test_what_was_stored_is_not_changed_by_what_comes_after(learner, stored):
     X, _ = blobs(range(5), 8, 0)
     before = learner.predict_proba(X)
-    stored(learner).adapt(*blobs("abc", 3, 1))
+    stored(learner).adapt(*blobs(list("abc"), 3, 1))
     stored(learner).fit_classes(*blobs([7], 3, 1))
     np.testing.assert_array_equal(learner.predict_proba(X), before)
 
@@ -96,7 +96,7 @@ def test_a_regressor(stored):
     y = np.sin(X[:, 0] + groups)
     learner = FewShotRegressor(
         encoder=encoder, k_shot=3, n_query=3, n_episodes=8, random_state=0
-    ).fit(X, y, groups=groups)  # fmt: skip
+    ).fit(X, y, task_ids=groups)  # fmt: skip
     again = stored(learner)
     few = X[:4], y[:4]
     np.testing.assert_array_equal(again.predict(X), learner.predict(X))
@@ -108,7 +108,7 @@ import sys
 import numpy as np
 from autokit import load
 from autokit.testing.meta import blobs
-learner = load(sys.argv[1]).adapt(*blobs("abc", 3, 1))
+learner = load(sys.argv[1]).adapt(*blobs(list("abc"), 3, 1))
 np.save(sys.argv[2], learner.predict_proba(blobs(range(5), 8, 0)[0]))
 """
 
@@ -119,5 +119,5 @@ def test_another_process_learns_the_same(tmp_path):
     ).fit(*blobs(range(5), 8, 0))  # fmt: skip
     path, answers = save(learner, tmp_path / "learner.autokit"), tmp_path / "answers.npy"
     subprocess.run([sys.executable, "-c", _LATER, path, answers], check=True, timeout=300)
-    expected = learner.adapt(*blobs("abc", 3, 1)).predict_proba(blobs(range(5), 8, 0)[0])
+    expected = learner.adapt(*blobs(list("abc"), 3, 1)).predict_proba(blobs(range(5), 8, 0)[0])
     np.testing.assert_allclose(np.load(answers), expected, atol=1e-6)
