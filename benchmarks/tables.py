@@ -89,6 +89,33 @@ COLUMNS = {
         "trials": ("trials", 0),
         "same_as_whole": ("the uninterrupted table", 0),
     },
+    "omniglot": {
+        "value": ("accuracy", 4),
+        "half_width": ("95 % interval, ±", 4),
+        "episodes": ("episodes", 0),
+        "cpu_seconds": ("CPU seconds", 0),
+    },
+    "few_shot_data": {
+        "value": ("accuracy, or squared error", 4),
+        "half_width": ("95 % interval, ±", 4),
+        "episodes": ("episodes", 0),
+        "cpu_seconds": ("CPU seconds", 1),
+    },
+    "few_shot_speed": {
+        "value": ("tasks a CPU second", 1),
+        "times_torch": ("of PyTorch's", 2),
+    },
+    "few_shot_memory": {
+        "value": ("growth", 4),
+        "grown_mib": ("MiB grown", 1),
+        "last_mib": ("MiB in the end", 0),
+    },
+    "few_shot_kills": {
+        "value": ("kills with another result", 0),
+        "same_in_the_end": ("the uninterrupted result", 0),
+        "lost": ("most tasks lost by a kill", 0),
+        "epoch": ("tasks between two writes", 0),
+    },
     "search_memory": {"value": ("growth after trial 10", 3), "growth_from_first": ("in all", 3)},
     "search_kills": {"value": ("trials lost", 0), "trials": ("trials", 0)},
     "int8_size": {
