@@ -278,7 +278,7 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         if key not in learnt.compiled:
             network, extras = learnt.network, learnt.extras
             if layout.n_way != learnt.layout.n_way:
-                network, extras = learnt.method.resized(learnt, layout.n_way)
+                network, extras = learnt.method.resized(network, extras, layout.n_way)
             judge = Judge(network, learnt.method, layout, learnt.transductive, loss)
             learnt.compiled[key] = judge, extras
         judge, extras = learnt.compiled[key]

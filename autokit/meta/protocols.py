@@ -263,9 +263,9 @@ class MetaLearner(BaseEstimator):
         """What of the trained network meets new tasks."""
         return network
 
-    def resized(self, learnt: Learnt, n_outputs: int) -> tuple[keras.Model, list[np.ndarray]]:
-        """The network, and the extras, that meet tasks of so many classes."""
-        return learnt.network, learnt.extras
+    def resized(self, network: keras.Model, extras: list, n_outputs: int) -> tuple:
+        """What meets tasks of so many classes: a network, and extras."""
+        return network, extras
 
     def extras(self, network: keras.Model, seed: int) -> list[np.ndarray]:
         """Initial values of what is learnt beside the network's weights."""

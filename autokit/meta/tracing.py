@@ -161,5 +161,6 @@ def _view(method, network, layout, transductive, loss) -> View:
 def scores_of(outputs: np.ndarray, targets: np.ndarray, is_regression: bool) -> np.ndarray:
     """Accuracy, or negative mean squared error, of each task: of shape (n_tasks,)."""
     if is_regression:
-        return -np.square(outputs - targets).reshape(len(outputs), -1).mean(axis=1)
+        errors = outputs.astype(np.float64) - targets  # whose squares float32 may not hold
+        return -np.square(errors).reshape(len(outputs), -1).mean(axis=1)
     return (outputs.argmax(axis=-1) == targets).mean(axis=1)

@@ -188,13 +188,18 @@ class MetaTraining:
         layout = layout._replace(n_way=min(layout.n_way, held.n_classes))
         rng = np.random.default_rng(derived(settings.seed, _VALIDATION))
         places = held.draw(rng, layout, VALIDATION_TASKS)
-        judged = settings.method.meets(self.network)
+        network = judged = settings.method.meets(self.network)
+        fewer = layout.n_way < settings.layout.n_way
+        if fewer:
+            judged, _ = settings.method.resized(network, [], layout.n_way)
         judge = Judge(judged, settings.method, layout, settings.transductive, self.loss)
 
         def validate(running) -> dict[str, float]:
-            values = judge.scores(
-                self.rows.x, self.rows.targets, places, list(running.get("extras", []))
-            )
+            extras = list(running.get("extras", []))
+            if fewer and judged is not network:
+                other, extras = settings.method.resized(network, extras, layout.n_way)
+                assign(judged.variables, values_of(other.variables))
+            values = judge.scores(self.rows.x, self.rows.targets, places, extras)
             name, sign = ("val_mse", -1.0) if self.rows.targets is not None else ("val_accuracy", 1)
             return {name: sign * float(values.mean())}
 

@@ -142,17 +142,18 @@ class InnerLoop(MetaLearner):
         _, buffers = view.networks.by_rows(params, buffers, support.x[:STEP_ROWS])
         return params, buffers
 
-    def resized(self, learnt, n_outputs):
-        return with_units(learnt, n_outputs)
+    def resized(self, network, extras, n_outputs):
+        return with_units(network, extras, n_outputs)
 
     def adapted(self, learnt, support, n_outputs, seed):
         from autokit.meta.tracing import adapter
 
         order = np.random.default_rng(seed).permutation(len(support.x))
-        network, extras = self.resized(learnt, n_outputs)
+        network, extras = self.resized(learnt.network, learnt.extras, n_outputs)
         run = adapter(learnt, network, n_outputs)
-        params, buffers = values_of(network.trainable_variables), values_of(
-            network.non_trainable_variables
+        params, buffers = (
+            values_of(network.trainable_variables),
+            values_of(network.non_trainable_variables),
         )
         values = run([*params, *extras], buffers, support.x[order], support.y[order])
         assign(network.trainable_variables, values[0])
@@ -160,25 +161,25 @@ class InnerLoop(MetaLearner):
         return network
 
 
-def with_units(learnt, n_outputs: int) -> tuple[keras.Model, list[np.ndarray]]:
+def with_units(network: keras.Model, extras: list, n_outputs: int) -> tuple[keras.Model, list]:
     """A network of its own with so many outputs, and the extras of that shape.
 
     Which class has which unit is chance in every training task, so a unit of another number of
     classes starts from the mean of all (as Ye and Chao, "How to Train Your MAML to Excel in
     Few-Shot Classification", 2022, start every unit).
     """
-    config = learnt.network.get_config()
+    config = network.get_config()
     layer = next(part for part in config["layers"] if part["name"] == HEAD)
     n_before, layer["config"]["units"] = layer["config"]["units"], int(n_outputs)
-    network = type(learnt.network).from_config(config)
+    other = type(network).from_config(config)
 
     def resized(values):
         return values if n_before == n_outputs else _resized(values, n_outputs)
 
-    assign(network.trainable_variables, resized(values_of(learnt.network.trainable_variables)))
-    assign(network.non_trainable_variables, values_of(learnt.network.non_trainable_variables))
-    settle(network)
-    return network, resized(learnt.extras) if learnt.extras else []
+    assign(other.trainable_variables, resized(values_of(network.trainable_variables)))
+    assign(other.non_trainable_variables, values_of(network.non_trainable_variables))
+    settle(other)
+    return other, resized(extras) if extras else []
 
 
 def _resized(values: list, n_outputs: int) -> list:
