@@ -58,7 +58,7 @@ PARAMETERS_DOC = """
         epoch's weights are restored.
     storage : path or None, default=None
         A file that is replaced after every epoch: a training that was killed goes on from it, and
-        one that has ended goes on to more episodes.
+        one that has ended goes on to more episodes, with another `outer_learning_rate` if given.
     random_state : int, RandomState or None, default=None
         Seeds weights, dropout and the tasks drawn.
     verbose : int, default=0
