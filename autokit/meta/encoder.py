@@ -56,7 +56,7 @@ def _flat(network: keras.Model) -> keras.Model:
     """The network with features of one axis."""
     features = network.outputs[0]
     if len(features.shape) != 2:
-        features = keras.layers.Flatten()(features)
+        features = keras.layers.Flatten(name="few_shot_flatten")(features)
     return keras.Model(network.inputs[0], features)
 
 

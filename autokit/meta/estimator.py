@@ -55,6 +55,9 @@ class FewShotLearner(FewShotEstimator, BaseKerasClassifier):
         A plain model for these classes, from an encoded row to logits (or, of "matching",
         probabilities). It exports like any other.
     method_ : MetaLearner
+    prototypes_ : np.ndarray of shape (n_classes, n_features)
+        Each class's mean embedding, of "prototypical" and of "finetune" with centroids. Their
+        files can learn new classes, see `autokit.deploy.prototypes`.
     n_episodes_ : int
         Tasks trained on.
     history_ : dict of list of float
@@ -232,6 +235,27 @@ class FewShotLearner(FewShotEstimator, BaseKerasClassifier):
         self._meet(learnt.method.kept(both), len(target.classes_))
         self.target_, self.classes_ = target, target.classes_
         return self
+
+    @property
+    def prototypes_(self) -> np.ndarray:
+        """Each class's mean embedding; only of methods that compare rows with these."""
+        if self.by_prototypes() is None:
+            raise AttributeError(
+                f"{type(self.method_).__name__} compares rows with no prototypes; "
+                "method='prototypical' does, and FineTune(head='centroid')."
+            )
+        return self._support.x
+
+    def by_prototypes(self):
+        """How rows are compared with `prototypes_`, for files that learn new classes.
+
+        Returns
+        -------
+        Prototypical or None
+            Of which files use `similarities` and `embedder`. None if the method has no prototypes.
+        """
+        check_is_fitted(self)
+        return self.method_.by_prototypes()
 
     def evaluate(
         self, X, y, *, n_way=None, k_shot=None, n_query=None, n_episodes=600, random_state=0

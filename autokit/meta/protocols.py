@@ -309,3 +309,7 @@ class MetaLearner(BaseEstimator):
     def kept(self, support: Support) -> Support:
         """What of a support set must be kept to add classes and rows later."""
         return support
+
+    def by_prototypes(self) -> MetaLearner | None:
+        """A `Prototypical` that answers alike, if a class is the mean of its embeddings here."""
+        return None

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from autokit._backend import keras, tf
 from autokit.meta.distances import COSINE, EUCLIDEAN, unit_rows, unit_tensor
 from autokit.meta.methods.inner import HEAD
-from autokit.meta.methods.metric import Metric
+from autokit.meta.methods.metric import UNIT, Metric
 from autokit.meta.methods.prototypical import Prototypical
 from autokit.training import Step, value_and_gradient
 
@@ -88,15 +88,18 @@ class FineTune(Metric):
     def layers(self, embedding, learnt, support, n_outputs):
         if self.head == CENTROID:
             return self._centroids().layers(embedding, learnt, support, n_outputs)
-        x = keras.layers.UnitNormalization()(embedding)
+        x = keras.layers.UnitNormalization(name=UNIT)(embedding)
         features, weight = unit_rows(support.x), np.float32(support.weight)
-        values = tf.function(_logistic, autograph=False)(
-            tf.constant(features), tf.constant(support.y), tf.constant(weight), n_outputs, self.l2
-        )
+        given = [tf.constant(part) for part in (features, support.y, weight)]
+        fit = tf.function(_logistic, autograph=False)
+        values = fit.get_concrete_function(*given, n_outputs, self.l2)(*given)
         return keras.layers.Dense(n_outputs, name=HEAD)(x), [v.numpy() for v in values]
 
     def kept(self, support):
         return self._centroids().kept(support) if self.head == CENTROID else support
+
+    def by_prototypes(self):
+        return self._centroids() if self.head == CENTROID else None
 
     def _centroids(self) -> Prototypical:
         return Prototypical(distance=self.distance)

@@ -16,7 +16,7 @@ from autokit.training import Step, TensorBatch, local_sgd, value_and_gradient
 from autokit.training.gradients import mean_over_tasks
 from autokit.training.state import assign, values_of
 
-HEAD = "outputs"
+HEAD = "few_shot_outputs"  # as no layer of an encoder is named
 # Larger support sets are learnt in batches of so many rows; statistics are of so many at most.
 STEP_ROWS = 512
 UNROLLED_STEPS = 8  # more of them on a new task are a loop: each step of a trace takes 0.1 s

@@ -12,7 +12,8 @@ from sklearn.utils._param_validation import Interval
 from autokit._backend import keras, tf
 from autokit.layers.reader import MemoryReader, lstm_step, read
 from autokit.meta.distances import unit_rows, unit_tensor
-from autokit.meta.methods.metric import Metric
+from autokit.meta.methods.inner import HEAD
+from autokit.meta.methods.metric import UNIT, Metric
 
 _LEAST = 1e-7  # of a probability, as in Keras' cross-entropies
 _PER_LSTM = 3  # kernel, recurrent kernel, bias
@@ -85,11 +86,11 @@ class Matching(Metric):
         if self.full_context:
             extras = learnt.extras
             rows = in_context(tf.constant(rows), [tf.constant(e) for e in extras]).numpy()
-            x = MemoryReader(n_rows, self.n_reads, name="reader")(x)
+            x = MemoryReader(n_rows, self.n_reads, name="few_shot_reader")(x)
             values = [rows, *extras[2 * _PER_LSTM :]]
-        x = keras.layers.UnitNormalization()(x)
-        x = keras.layers.Dense(n_rows, "softmax", name="attention")(x)
-        votes = keras.layers.Dense(n_outputs, use_bias=False, name="outputs")(x)
+        x = keras.layers.UnitNormalization(name=UNIT)(x)
+        x = keras.layers.Dense(n_rows, "softmax", name="few_shot_attention")(x)
+        votes = keras.layers.Dense(n_outputs, use_bias=False, name=HEAD)(x)
         # a row that stands for several votes as often: exp(log(weight)) in the softmax
         values += [
             unit_rows(rows).T / self.temperature,

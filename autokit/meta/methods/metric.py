@@ -11,6 +11,8 @@ from autokit.meta.protocols import Learnt, MetaLearner, Support, Task, View
 from autokit.training import Step, value_and_gradient
 from autokit.training.gradients import mean_over_tasks
 
+UNIT = "few_shot_unit"  # as no layer of an encoder is named
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Metric(MetaLearner):

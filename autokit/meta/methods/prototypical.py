@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from autokit._backend import keras, tf
 from autokit.meta.distances import COSINE, EUCLIDEAN, unit_rows, unit_tensor
-from autokit.meta.methods.metric import Metric
+from autokit.meta.methods.inner import HEAD
+from autokit.meta.methods.metric import UNIT, Metric
 from autokit.meta.protocols import Support
 
 
@@ -25,8 +26,8 @@ class Prototypical(Metric):
         p(y = k | x) = softmax_k(-|f(x) - c_k|^2 / temperature)        # or, with cosine,
         p(y = k | x) = softmax_k(cos(f(x), c_k) / temperature)
 
-    ``-|f - c|^2 = 2 f.c - |c|^2 - |f|^2``, and the last term is the same for all classes: what is
-    learnt about new classes is one dense layer.
+    ``-|f - c|^2 = 2 f.(c - m) - (|c|^2 - |m|^2) + ...``, where m is the mean of all prototypes and
+    what is left out is the same for all classes: what is learnt about new ones is one dense layer.
 
     Parameters
     ----------
@@ -77,18 +78,19 @@ class Prototypical(Metric):
         if self.distance == COSINE:
             product = tf.matmul(unit_tensor(embedding), unit_tensor(prototypes), transpose_b=True)
             return self.scale * product
-        product = tf.matmul(embedding, prototypes, transpose_b=True)
-        return self.scale * (2.0 * product - tf.reduce_sum(tf.square(prototypes), axis=1))
+        apart, bias = _centred(prototypes, tf.reduce_mean(prototypes, axis=0), tf.reduce_sum)
+        return self.scale * (2.0 * tf.matmul(embedding, apart, transpose_b=True) + bias)
 
     def layers(self, embedding, learnt, support, n_outputs):
         prototypes = self.kept(support).x
         if self.distance == COSINE:
-            embedding = keras.layers.UnitNormalization()(embedding)
+            embedding = keras.layers.UnitNormalization(name=UNIT)(embedding)
             values = [self.scale * unit_rows(prototypes).T]
-            return keras.layers.Dense(n_outputs, use_bias=False, name="outputs")(embedding), values
-        bias = -self.scale * np.square(prototypes).sum(axis=1)
-        values = [2.0 * self.scale * prototypes.T, bias]
-        return keras.layers.Dense(n_outputs, name="outputs")(embedding), values
+            return keras.layers.Dense(n_outputs, use_bias=False, name=HEAD)(embedding), values
+        prototypes = prototypes.astype(np.float64)
+        apart, bias = _centred(prototypes, prototypes.mean(axis=0), np.sum)
+        values = [2.0 * self.scale * apart.T, self.scale * bias]
+        return keras.layers.Dense(n_outputs, name=HEAD)(embedding), values
 
     def kept(self, support):
         """The prototypes, each with the number of rows that it is the mean of."""
@@ -98,3 +100,23 @@ class Prototypical(Metric):
         np.add.at(sums, support.y, support.weight[:, None] * support.x.astype(np.float64))
         means = (sums / weight[:, None]).astype(np.float32)
         return Support(means, np.arange(n_classes, dtype=np.int32), weight)
+
+    def by_prototypes(self):
+        return self
+
+    def embedder(self, model: keras.Model) -> keras.Model:
+        """What of an adapted model, or of a copy, gives the embeddings that prototypes are of."""
+        embedding = model.outputs[0]._keras_history.operation.input
+        if self.distance == COSINE:
+            embedding = embedding._keras_history.operation.input
+        return keras.Model(model.inputs[0], embedding)
+
+
+def _centred(prototypes, centre, add_up):
+    """Prototypes seen from their centre, and what is added to twice the products with these.
+
+    With |c|^2 itself the products are large and alike: for the default encoder of images the
+    probabilities were off by 1e-4 in float32, and are by 5e-6 so.
+    """
+    apart = prototypes - centre
+    return apart, -add_up(apart * (prototypes + centre), axis=1)
