@@ -111,10 +111,13 @@ def export_tflite(
         Targets of `representative_data`, as ``fit`` takes them (class indices for a plain model
         that gives probabilities). The file is scored on all of these rows, and keeps the score:
         pass held-out ones.
-    signatures : sequence of {"serve", "embed", "train_head", "infer"}, default=("serve",)
-        What the file can do. "embed" gives what the last layer sees, "train_head" trains that
-        layer, "infer" answers with the trained one, see :mod:`autokit.deploy.signatures`. With
-        more than "serve", the last layer is float32 in every quantisation.
+    signatures : sequence of str, default=("serve",)
+        What the file can do: "serve", "embed", "train_head", "infer", "classify". "embed" gives
+        what the last layer sees, "train_head" trains that layer, "infer" answers with the trained
+        one, see :mod:`autokit.deploy.signatures`. "classify" answers for new classes, each the
+        mean of a few embeddings, see :mod:`autokit.deploy.prototypes`; only of a
+        :class:`~autokit.FewShotLearner` that has prototypes. With more than "serve", the last
+        layer is float32 in every quantisation.
     integer_io : bool, default=False
         Whether the file takes and gives int8, for chips without floating point; only with
         "int8". Encoder and output mapping become integer too, each input has one scale:

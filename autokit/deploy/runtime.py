@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from autokit.deploy import metadata as _metadata
 from autokit.deploy.litert import LoadedFile
+from autokit.deploy.plain_inputs import plain_tensors, specs_of
 
 
 class TFLiteModel:
@@ -168,6 +168,45 @@ class TFLiteModel:
         self._need("embed")
         return self.run_signature("embed", self.tensors(X), {})["embedding"]
 
+    def classify(self, X: Any, prototypes: Any) -> np.ndarray:
+        """Answer for classes of which there are a few rows: those whose means are nearest.
+
+        ``prototypes[k] = file.embed(rows of class k).mean(axis=0)`` is all there is to learn.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, ...)
+            Rows as for :meth:`predict`.
+        prototypes : array-like of shape (n_classes, n_features)
+            Of any number of classes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float32
+            Probabilities, in the order of `prototypes`.
+
+        Raises
+        ------
+        AttributeError
+            If the file was exported without the signature ``classify``.
+        ValueError
+            If X or `prototypes` do not fit the file.
+        """
+        self._need("classify")
+        given = np.asarray(prototypes, np.float32)
+        wanted = {t["name"]: t["shape"] for t in self.metadata["signatures"]["classify"]["inputs"]}
+        width = wanted["prototypes"][1]
+        if given.ndim != 2 or given.shape[1] != width or not len(given):
+            raise ValueError(
+                f"prototypes must be of shape (n_classes, {width}) for {self.path.name}, got "
+                f"{given.shape}; stack the mean of embed(rows) of each class."
+            )
+        if not np.isfinite(given).all():
+            raise ValueError(
+                "prototypes must be finite; the mean over the rows of a class needs at least one."
+            )
+        return self.run_signature("classify", self.tensors(X), {"prototypes": given})["output"]
+
     def partial_fit(
         self,
         X: Any,
@@ -247,14 +286,14 @@ class TFLiteModel:
         self._need("head")
         return self.run_signature("head", {}, {"scale": np.ones(1, np.float32)})
 
+    def shipped_prototypes(self) -> np.ndarray:
+        """Return prototypes of the classes that were exported, of shape (n_classes, n_features)."""
+        self._need("prototypes")
+        return self.run_signature("prototypes", {}, {"scale": np.ones(1, np.float32)})["prototypes"]
+
     def specs(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Return each input tensor's shape without the batch dimension, and its dtype."""
-        specs = {}
-        for name, detail in self._inputs.items():
-            is_text = detail["dtype"] == np.bytes_
-            dtype = np.dtype("S1") if is_text else np.dtype(detail["dtype"])
-            specs[name] = (tuple(int(n) for n in detail["shape"][1:]), dtype)
-        return specs
+        return specs_of(self._inputs)
 
     def tensors(self, X: Any) -> dict[str, np.ndarray]:
         """Turn rows into the arrays that the file takes.
@@ -283,20 +322,7 @@ class TFLiteModel:
                 columns = [{**column, "name": None} for column in rows.get("columns", ())]
                 rows = {**rows, "columns": columns}
             return RawRows(rows).tensors(X, "TFLiteModel")
-        if isinstance(X, dict):
-            given = {identifier(str(name)): value for name, value in X.items()}
-        elif len(self._inputs) == 1:
-            given = {next(iter(self._inputs)): X}
-        elif isinstance(X, list | tuple) and len(X) == len(self._inputs):
-            given = dict(zip(self._inputs, X, strict=True))
-        else:
-            given = {}
-        if given.keys() != self._inputs.keys():
-            raise ValueError(
-                f"X must give the inputs {', '.join(self._inputs)} of {self.path.name}, as a list "
-                f"in this order or a dict; got {', '.join(given) or f'a {type(X).__name__}'}."
-            )
-        return {name: self._fitted(name, value) for name, value in given.items()}
+        return plain_tensors(X, self._inputs, self.path.name)
 
     def run(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph on input tensors.
@@ -343,44 +369,18 @@ class TFLiteModel:
         return self._file.run_signature(name, tensors, others)
 
     def _need(self, signature: str) -> None:
-        is_ours = "head" in self.metadata
-        if signature not in self.signatures or not is_ours:
-            wanted = "infer" if signature == "head" else signature
-            raise AttributeError(
-                f"{self.path.name} has no signature {signature!r}; export it with "
-                f"signatures=('embed', 'train_head', 'infer'), or with {wanted!r} at least."
-            )
-
-    def _fitted(self, name: str, value: Any) -> np.ndarray:
-        """Check one plain input, and cast it if nothing but precision is lost."""
-        array = np.asarray(value)
-        shape, dtype = self.specs()[name]
-        signature = self._inputs[name]["shape_signature"][1:]
-        fits = array.ndim == len(shape) + 1 and all(
-            n in (-1, m) for n, m in zip(signature, array.shape[1:], strict=True)
+        if signature in self.signatures and "head" in self.metadata:
+            return
+        together = "('embed', 'train_head', 'infer')"
+        wanted = "infer" if signature == "head" else signature
+        if signature in ("classify", "prototypes"):
+            together, wanted = "('embed', 'classify')", "classify"
+        raise AttributeError(
+            f"{self.path.name} has no signature {signature!r}; export it with "
+            f"signatures={together}, or with {wanted!r} at least."
         )
-        if not fits:
-            raise ValueError(
-                f"X must be of shape (n_samples, {', '.join(map(str, shape))}) for the input "
-                f"{name!r}, got {array.shape}; reshape it so that the first axis counts samples."
-            )
-        if dtype.kind == "S":
-            return array.astype(object)
-        if self._inputs[name]["quantization"][0] and array.dtype.kind == "f":
-            return array.astype(np.float32)  # integers stand for numbers: quantised when run
-        if not np.can_cast(array.dtype, dtype, "same_kind") and dtype.kind != "f":
-            raise ValueError(
-                f"X must be {dtype} for the input {name!r}, got {array.dtype}; cast it with "
-                f"X.astype({dtype.name!r})."
-            )
-        return array.astype(dtype, copy=False)
 
     def _without_labels(self) -> str:
         if not self.metadata:
             return f"{self.path.name} holds no labels: autokit did not write it"
         return f"{self.path.name} holds no labels: it is no classifier's"
-
-
-def identifier(name: str) -> str:
-    """Return an input's or output's name as a file spells it."""
-    return re.sub(r"\W", "_", name)

@@ -13,12 +13,12 @@ from autokit import __version__
 from autokit._backend import keras, tf
 from autokit.deploy.convert import Part, Specs, Tensors, trace
 from autokit.deploy.network import split
+from autokit.deploy.plain_inputs import identifier
 from autokit.deploy.proof import ExportError
-from autokit.deploy.runtime import identifier
 from autokit.layers.integer import has_all_ranges, has_fake_quant, without_fake_quant
 
 ENCODED, PREPARED, MASK = "encoded", "prepared", "mask"
-NETWORK, OUTPUT = "network", "output"
+NETWORK, OUTPUT, EMBEDDING = "network", "output", "embedding"
 _SYNTHETIC_ROWS = 64
 _PASSIVE = {"Placeholder", "Identity", "NoOp", "Const"}
 
