@@ -63,7 +63,7 @@ def learner():
         ({"method": Prototypical(), "distance": "cosine"}, "'distance' parameter is given beside"),
         (
             {"augment": "rotations"},
-            r"'augment' parameter is 'rotations', .* kind 'table' and shape \(8,\); set augment=None",
+            r"'augment' parameter is 'rotations', .* and shape \(8,\); set augment=None",
         ),
         (
             {"validation_fraction": 0.7},

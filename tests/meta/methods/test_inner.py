@@ -114,7 +114,7 @@ def test_units_of_another_number_begin_at_the_mean(name):
     ).fit(X, y)._learnt  # fmt: skip
     weights = learnt.network.get_weights()
     for n in (3, 5):
-        network, extras = with_units(learnt, n)
+        network, extras = with_units(learnt.network, learnt.extras, n)
         own = network.get_weights()
         for a, b in zip(weights[:-2], own[:-2], strict=True):
             np.testing.assert_array_equal(a, b)
@@ -159,8 +159,7 @@ def test_many_steps_are_a_loop_that_ends_where_few_do():
     ).fit(X, y)  # fmt: skip
     rows, labels = blobs([7, 8], 3, 1)
     found = learner.adapt(rows, labels).model_.get_weights()
-    model = keras.models.clone_model(with_units(learner._learnt, 2)[0])
-    model.set_weights(with_units(learner._learnt, 2)[0].get_weights())
+    model, _ = with_units(learner._learnt.network, [], 2)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for _ in range(9):
         with tf.GradientTape() as tape:
