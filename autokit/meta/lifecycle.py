@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from autokit._backend import keras, tf
 from autokit.base import KerasEstimator
 from autokit.layers.task_norm import ROWS, normalises, with_statistics
-from autokit.meta.encoder import AUTO, build_encoder
+from autokit.meta.encoder import build_encoder
 from autokit.meta.episodes import TURNS, Pool, check_counts
 from autokit.meta.methods import make
 from autokit.meta.parameters import TURNED, FewShotParameters
@@ -28,7 +28,8 @@ from autokit.persistence.journal import check_writable
 from autokit.training import Batch, Forward, seeded
 
 _ENCODER, _HEAD, _ADAPTATION, _HELD = 10, 11, 12, 13
-_FREE = ("n_episodes", "random_state", "storage", "verbose")  # may differ when a training goes on
+# what may differ when a training goes on
+_FREE = ("n_episodes", "outer_learning_rate", "random_state", "storage", "verbose")
 
 
 class FewShotWarning(UserWarning):

@@ -32,14 +32,14 @@ class InnerLoop(MetaLearner):
     """
 
     inner_steps: int = 1
-    inner_learning_rate: float = 0.4
+    inner_learning_rate: float = 0.1
     adaptation_steps: int | None = None
 
     regresses: ClassVar[bool] = True
     strided: ClassVar[bool] = True
     numbers: ClassVar[tuple[str, ...]] = ("inner_learning_rate",)
     first_order: ClassVar[bool] = False
-    meta_batch_size: ClassVar[int] = 32
+    meta_batch_size: ClassVar[int] = 8
     _parameter_constraints: ClassVar[dict] = {
         "inner_steps": [Interval(Integral, 1, None, closed="left")],
         "inner_learning_rate": [Interval(Real, 0, None, closed="neither")],
