@@ -9,7 +9,7 @@ asked the same tasks. Quarter turns of the training digits are 15 more classes w
 "sinusoid": Finn et al. 2017, section 5.1, on a pool of made tasks; `value` is the mean squared
 error after 1 or 10 gradient steps on 5 or 10 points (training: 1 step on 10, as theirs). "all
 tasks as one" is a network trained on all tasks alike, then taught each by the same steps. Their
-training is 1.75 million tasks: see `episodes`.
+training is 1.75 million tasks: see `episodes`. There is no value where a task's steps diverge.
 
 Settings were chosen with ``--first 100`` only, where digits change sides (0 to 4 are the test).
 """
@@ -17,6 +17,7 @@ Settings were chosen with ``--first 100`` only, where digits change sides (0 to 
 from __future__ import annotations
 
 import copy
+import math
 import os
 from dataclasses import replace
 
@@ -85,8 +86,9 @@ def sides(X, y, seed: int):
 
 def note(method, data, seed, scores, **more):
     if seed < SELECTION:
-        more["half_width"] = scores.half_width
-        record.write(QUESTION, method, data, seed, scores.mean, **more)
+        ended = math.isfinite(scores.mean)
+        more["half_width"] = scores.half_width if ended else None
+        record.write(QUESTION, method, data, seed, scores.mean if ended else None, **more)
     print(f"{method:20}{data:45}{seed:4} {scores.mean:.4f} ± {scores.half_width:.4f}", flush=True)
 
 
