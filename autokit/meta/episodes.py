@@ -77,6 +77,8 @@ class Pool:
 
 def _distinct(rng: np.random.Generator, sizes: np.ndarray, k: int) -> np.ndarray:
     """For each size, `k` different numbers below it in random order: of shape (len(sizes), k)."""
+    if k == 1:
+        return (rng.random(len(sizes)) * sizes).astype(np.int64)[:, None]
     largest = int(sizes.max())
     step = max(1, _KEYS // largest)
     parts = []

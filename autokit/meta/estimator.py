@@ -36,7 +36,9 @@ class FewShotLearner(FewShotEstimator, BaseKerasClassifier):
             way="""
     n_way : int, default=5
         Classes of a task in training. A learner adapts to any other number as well; methods that
-        compare embeddings learn more from more classes than they will meet.""",
+        compare embeddings learn more from more classes than they will meet. With all classes of y
+        every task is the same one, to which a network overfits: let ``augment="rotations"`` make
+        more, or take fewer.""",
             k_shot=1,
             n_query=5,
             each="each class",

@@ -198,8 +198,10 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
 
     def _identity(self, data: Batch, groups: np.ndarray, seed: int) -> dict[str, Any]:
         identity: dict[str, Any] = {}
+        # steps on new tasks are not trained, but judged by what is held out
+        free = _FREE if self._held_share else (*_FREE, "adaptation_steps")
         for name, value in self.get_params(deep=False).items():
-            if name not in _FREE:
+            if name not in free:
                 identity |= settings_of(name, value)
         if self.random_state is not None:
             identity["seed"] = seed
@@ -285,6 +287,14 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         judge, extras = learnt.compiled[key]
         scale = self.target_.scale_ if learnt.is_regression else 1.0
         scores = judge.scores(rows, targets, places, extras, scale)
+        if np.isnan(scores).any():
+            warnings.warn(
+                f"{int(np.isnan(scores).sum())} of {len(scores)} tasks have no score, because the "
+                "steps on their support set diverged: lower 'adaptation_steps' or "
+                "'inner_learning_rate'.",
+                FewShotWarning,
+                stacklevel=3,
+            )
         sign = -1.0 if learnt.is_regression else 1.0
         transductive = learnt.transductive and normalises(learnt.network)
         return EpisodeScores(sign * scores, *layout, transductive)

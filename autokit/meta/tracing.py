@@ -159,8 +159,14 @@ def _view(method, network, layout, transductive, loss) -> View:
 
 
 def scores_of(outputs: np.ndarray, targets: np.ndarray, is_regression: bool) -> np.ndarray:
-    """Accuracy, or negative mean squared error, of each task: of shape (n_tasks,)."""
+    """Accuracy, or negative mean squared error, of each task: of shape (n_tasks,).
+
+    NaN where outputs are not finite.
+    """
     if is_regression:
         errors = outputs.astype(np.float64) - targets  # whose squares float32 may not hold
-        return -np.square(errors).reshape(len(outputs), -1).mean(axis=1)
-    return (outputs.argmax(axis=-1) == targets).mean(axis=1)
+        scores = -np.square(errors).reshape(len(outputs), -1).mean(axis=1)
+    else:
+        scores = (outputs.argmax(axis=-1) == targets).mean(axis=1)
+    is_finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+    return np.where(is_finite, scores, np.nan)
