@@ -12,8 +12,8 @@ tasks as one" is a network trained on all tasks alike, then taught each by the s
 training is 1.75 million tasks: see `episodes`. There is no value where a task's steps diverge.
 
 Settings of both kinds of digits were chosen on "digits" with ``--first 100`` only, where digits
-change sides (0 to 4 are the test); those of "sinusoid" are the
-paper's, but for Reptile's, which were not tuned.
+change sides (0 to 4 are the test); those of "sinusoid" are the paper's, but for Reptile's, which
+were not tuned.
 """
 
 from __future__ import annotations

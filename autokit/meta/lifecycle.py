@@ -88,6 +88,7 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
     """Meta-trains on many tasks, and adapts to new ones; subclassed for classes and for numbers."""
 
     _classifies: bool
+    _default_inner_rate: float | None = None  # None is the method's own
     n_way: int
 
     method_: MetaLearner
@@ -97,10 +98,13 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         return isinstance(self.encoder, str)
 
     def _method(self) -> MetaLearner:
+        rate = self.inner_learning_rate
+        if rate is None and isinstance(self.method, str) and self.method != "reptile":
+            rate = self._default_inner_rate
         method = make(
             self.method,
             inner_steps=self.inner_steps,
-            inner_learning_rate=self.inner_learning_rate,
+            inner_learning_rate=rate,
             adaptation_steps=self.adaptation_steps,
             first_order=self.first_order,
             distance=getattr(self, "distance", None),

@@ -23,7 +23,8 @@ class FewShotRegressor(FewShotEstimator, BaseKerasRegressor):
         """A regressor that learns a new function from a handful of points.
 
     `fit` meta-trains on many tasks, each a function of its own; `adapt` learns another one from
-    its support points.
+    its support points. An `inner_learning_rate` of None is 0.01 (of Reptile 0.001): squared errors
+    are steeper than losses of classes.
 """
         + PARAMETERS_DOC.format(
             default="maml",
@@ -58,12 +59,12 @@ class FewShotRegressor(FewShotEstimator, BaseKerasRegressor):
     >>> shift = np.repeat(rng.uniform(0, 3, 50), 40)  # 50 functions, 40 points of each
     >>> X = rng.uniform(-3, 3, (2000, 1))
     >>> y = np.sin(X[:, 0] + shift)
-    >>> learner = FewShotRegressor(n_episodes=300, inner_learning_rate=0.05, random_state=0)
+    >>> learner = FewShotRegressor(n_episodes=4000, outer_learning_rate=0.003, random_state=0)
     >>> learner = learner.fit(X, y, task_ids=shift)
-    >>> points = rng.uniform(-3, 3, (10, 1))
+    >>> points, more = rng.uniform(-3, 3, (2, 10, 1))
     >>> other = learner.adapt(points, np.sin(points[:, 0] + 1.0))
-    >>> other.predict(points).shape
-    (10,)
+    >>> bool(other.score(more, np.sin(more[:, 0] + 1.0)) > 0.5)  # R2 on other points
+    True
     """
     )
 
@@ -78,6 +79,7 @@ class FewShotRegressor(FewShotEstimator, BaseKerasRegressor):
         ]
     }
     _classifies = False
+    _default_inner_rate = 0.01
     _group_name = "task"
 
     def __init__(
