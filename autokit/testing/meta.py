@@ -38,7 +38,7 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 N_FEATURES, N_TELLING = 8, 3
-_LEARNT: dict[tuple, FewShotLearner] = {}
+_LEARNT: dict[tuple, Any] = {}
 
 
 def short(name: str) -> MetaLearner:
@@ -95,6 +95,10 @@ def blobs(labels, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (np.hstack([telling, noise]) @ basis).astype(np.float32), np.asarray(labels)[codes]
 
 
+# three epochs, the last one short
+LONG = {"encoder": noisy_encoder, "n_episodes": 250, "meta_batch_size": 1}
+
+
 class MetaLearnerContract:
     """What every method must keep. Set `make_method`.
 
@@ -125,14 +129,14 @@ class MetaLearnerContract:
 
     def test_learns_what_tells_unseen_classes_apart(self):
         X, y = self._unseen()
-        scores = [m.evaluate(X, y, n_episodes=200) for m in (self._learner(), self._untrained())]
-        learnt, untrained = scores
+        untrained = self._fitted(n_episodes=1, outer_learning_rate=1e-9)
+        learnt, untrained = (m.evaluate(X, y, n_episodes=200) for m in (self._learner(), untrained))
         assert learnt.mean >= self.least
         assert learnt.interval[0] > untrained.interval[1]
 
     def test_one_seed_gives_one_result(self):
-        first, again = (self._fitted(n_episodes=6) for _ in range(2))
-        other = self._fitted(n_episodes=6, random_state=1)
+        first, again = self._learner(), self._fitted()
+        other = self._fitted(n_episodes=1, random_state=1)
         _assert_same(_values(first), _values(again))
         X, _ = self._unseen()
         np.testing.assert_array_equal(first.predict_proba(X), again.predict_proba(X))
@@ -143,7 +147,7 @@ class MetaLearnerContract:
         learner = self._learner()
         values, classes = _values(learner), learner.classes_
         X, y = self._unseen()
-        for labels in ([101, 105], [100, 101, 102, 103, 104, 105, 106]):
+        for labels in ([101, 105], [100, 101, 103, 106]):
             support, asked = _split(y, labels, [1 + i % 3 for i in range(len(labels))])
             new = learner.adapt(X[support], y[support])
             assert new.classes_.tolist() == labels
@@ -180,7 +184,7 @@ class MetaLearnerContract:
         if not self.make_method().embeds or self.order_matters:
             return
         X, y = self._unseen()
-        support, asked = _split(y, [100, 104, 108], [3, 1, 2])
+        support, asked = _split(y, [100, 104], [3, 1])
         answers = [
             self._learner().adapt(X[rows], y[rows]).predict_proba(X[asked])
             for rows in (support, support[::-1], np.random.default_rng(0).permutation(support))
@@ -190,7 +194,7 @@ class MetaLearnerContract:
 
     def test_model_is_a_plain_keras_model(self):
         X, y = self._unseen()
-        support, asked = _split(y, [100, 104, 108], [2, 2, 2])
+        support, asked = _split(y, [100, 104], [2, 2])
         learner = self._learner().adapt(X[support], y[support])
         model = type(learner.model_).from_config(learner.model_.get_config())
         model.set_weights(learner.model_.get_weights())
@@ -200,15 +204,9 @@ class MetaLearnerContract:
         np.testing.assert_allclose(outputs, learner.predict_proba(X[asked]), atol=1e-6)
 
     def test_traces_once(self):
-        method = self.make_method()
-        counts = []
-        for n_epochs in (1, 3):
-            clear_programs()
-            with counted_traces() as traces:
-                learner = self._fitted(n_episodes=n_epochs * 100, meta_batch_size=1)
-            assert len(learner.history_["loss"]) == n_epochs
-            counts.append(len(traces))
-        assert counts == [1, 1]
+        method, (learner, traces) = self.make_method(), self._long()
+        assert len(learner.history_["loss"]) == 3
+        assert len(traces) == 1
         X, y = self._unseen()
         with _counted_calls(type(method), "answers") as calls:
             for n_episodes, rows in ((3, slice(None)), (5, slice(None, -20)), (4, slice(20, None))):
@@ -231,10 +229,9 @@ class MetaLearnerContract:
             assert scores.interval[0] > 1.2 / n_way
 
     def test_goes_on_from_a_storage_as_if_never_killed(self):
-        settings = {"encoder": noisy_encoder, "n_episodes": 250, "meta_batch_size": 1}
-        whole = self._fitted(**settings)
+        whole, _ = self._long()
         with tempfile.TemporaryDirectory() as folder:
-            settings["storage"] = Path(folder) / "training"
+            settings = LONG | {"storage": Path(folder) / "training"}
             with _killed_in_epoch(2):
                 try:
                     self._fitted(**settings)
@@ -273,10 +270,13 @@ class MetaLearnerContract:
             _LEARNT[key] = self._fitted()
         return _LEARNT[key]
 
-    def _untrained(self) -> FewShotLearner:
-        key = (type(self), type(self.make_method()), "untrained")
+    def _long(self) -> tuple[FewShotLearner, list[str]]:
+        """One of three epochs, and what was traced meanwhile."""
+        key = (type(self), type(self.make_method()), "long")
         if key not in _LEARNT:
-            _LEARNT[key] = self._fitted(n_episodes=1, outer_learning_rate=1e-9)
+            clear_programs()
+            with counted_traces() as traces:
+                _LEARNT[key] = self._fitted(**LONG), traces
         return _LEARNT[key]
 
     def _fitted(self, **parameters) -> FewShotLearner:

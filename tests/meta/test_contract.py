@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from autokit.meta import Matching
 from autokit.meta.methods import METHODS
 from autokit.testing.meta import MetaLearnerContract, short
 
@@ -18,10 +17,3 @@ class TestEveryMethod(MetaLearnerContract):
 
     def make_method(self):
         return short(self.name)
-
-
-class TestFullContext(MetaLearnerContract):
-    order_matters = True
-
-    def make_method(self):
-        return Matching(full_context=True, n_reads=2)

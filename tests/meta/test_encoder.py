@@ -62,8 +62,10 @@ class Subclass(keras.Model):
         return {"units": self.units}
 
 
-@pytest.mark.parametrize("method", ["prototypical", "finetune", "maml"])
-@pytest.mark.parametrize("encoder", [Subclass(3), lambda shape: Subclass(3)])
+@pytest.mark.parametrize(
+    ("method", "encoder"),
+    [("prototypical", lambda shape: Subclass(3)), ("maml", Subclass(3))],
+)
 def test_a_subclass_that_describes_itself_learns(method, encoder):
     learner = FewShotLearner(method, encoder=encoder, **SETTINGS).fit(X, Y)
     new = learner.adapt(X[:12], Y[:12])

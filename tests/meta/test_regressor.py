@@ -82,13 +82,12 @@ def tiny(shape):
     return keras.Sequential([keras.Input(shape), keras.layers.Dense(8, activation="relu")])
 
 
-@pytest.mark.parametrize("method", ["maml", "reptile"])
-def test_several_outputs(method):
+def test_several_outputs():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
     y = np.stack([X.sum(axis=1), 10 * X[:, 0], X[:, 1] - 5], axis=1)
     settings = SETTINGS | {"k_shot": 4, "n_query": 3, "n_episodes": 8, "encoder": tiny}
-    learner = FewShotRegressor(method, **settings).fit(X, y, task_ids=np.arange(60) % 5)
+    learner = FewShotRegressor(**settings).fit(X, y, task_ids=np.arange(60) % 5)
     new = learner.adapt(X[:6], y[:6])
     assert new.predict(X).shape == (60, 3)
     assert np.isfinite(learner.evaluate(X, y, np.arange(60) % 5, n_episodes=3).scores).all()
@@ -96,13 +95,18 @@ def test_several_outputs(method):
         learner.adapt(X[:6], y[:6, 0])
 
 
-def test_names_of_tasks_may_be_texts_and_none_is_one_task():
+def test_names_of_tasks_may_be_texts():
     X, y, task = sinusoids(3, 20, 0)
     settings = SETTINGS | {"n_episodes": 4, "meta_batch_size": 2, "encoder": tiny}
     first = FewShotRegressor(**settings).fit(X, y, task_ids=task)
     named = FewShotRegressor(**settings).fit(X, y, task_ids=np.array(["a", "b", "c"])[task])
     np.testing.assert_array_equal(first.predict(X), named.predict(X))
-    assert np.isfinite(FewShotRegressor(**settings).fit(X, y).predict(X)).all()
+
+
+def test_without_names_all_rows_are_one_task():
+    X, y, _ = sinusoids(3, 20, 0)
+    with pytest.raises(ValueError, match=r"k_shot \+ n_query is 60 \+ 1 = 61, but the task 0 of y"):
+        FewShotRegressor(k_shot=60, n_query=1).fit(X, y)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from autokit._backend import keras, tf
-from autokit.meta import FewShotLearner, MetaSGD, training
+from autokit.meta import FewShotLearner, training
 from autokit.meta.methods.metric import Metric
 from autokit.meta.tracing import scores_of
 from autokit.meta.training import Judge, derived
-from autokit.testing.meta import blobs, noisy_encoder, tiny_encoder
+from autokit.testing.meta import blobs, tiny_encoder
 from autokit.training import TrainingDiverged
 
 X, Y = blobs(range(20), 8, 1)
@@ -25,8 +25,7 @@ def learner(method="prototypical", **settings):
 
 
 @pytest.mark.parametrize(
-    ("n_episodes", "meta_batch_size", "expected"),
-    [(250, 1, [100, 200, 250]), (100, 1, [100]), (500, 4, [400, 500]), (3, 8, [3])],
+    ("n_episodes", "meta_batch_size", "expected"), [(100, 1, [100]), (220, 2, [200, 220])]
 )
 def test_an_epoch_is_a_hundred_outer_steps(n_episodes, meta_batch_size, expected):
     fitted = learner(n_episodes=n_episodes, meta_batch_size=meta_batch_size).fit(X, Y)
@@ -47,13 +46,11 @@ def scripted(values):
     return mock.patch.object(Judge, "scores", scores), seen
 
 
-@pytest.mark.parametrize("method", ["prototypical", MetaSGD()])
-def test_the_best_epoch_is_restored_and_patience_ends(method):
+def test_the_best_epoch_is_restored_and_patience_ends():
     patched, seen = scripted([0.1, 0.5, 0.3, 0.5, 0.9])
     with patched:
-        fitted = learner(
-            method, n_episodes=1000, meta_batch_size=1, early_stopping=2, encoder=noisy_encoder
-        ).fit(X, Y)
+        settings = {"n_episodes": 1000, "meta_batch_size": 1, "early_stopping": 2}
+        fitted = learner("meta_sgd", **settings).fit(X, Y)
     np.testing.assert_allclose(fitted.history_["val_accuracy"], [0.1, 0.5, 0.3, 0.5])
     assert fitted.n_episodes_ == 400
     learnt = fitted._learnt
@@ -97,15 +94,14 @@ def test_held_out_classes_are_never_practised_on_and_judged_by_what_is_learnt(me
 
 def test_fewer_held_out_classes_than_a_task_has_make_smaller_tasks():
     settings = {"n_way": 5, "n_episodes": 8, "meta_batch_size": 4, "validation_fraction": 0.1}
-    for method in ("prototypical", "meta_sgd"):
-        fitted = learner(method, **settings).fit(X, Y)
-        held = np.sort(np.random.default_rng(derived(fitted._seed(), 13)).permutation(20)[:2])
-        mask = np.isin(Y, held)
-        scores = fitted.evaluate(X[mask], Y[mask] + 100, n_way=2, n_episodes=400)
-        assert abs(fitted.history_["val_accuracy"][0] - scores.mean) < 0.05
+    fitted = learner("meta_sgd", **settings).fit(X, Y)
+    held = np.random.default_rng(derived(fitted._seed(), 13)).permutation(20)[:2]
+    mask = np.isin(Y, held)
+    scores = fitted.evaluate(X[mask], Y[mask] + 100, n_way=2, n_episodes=400)
+    assert abs(fitted.history_["val_accuracy"][0] - scores.mean) < 0.05
 
 
-@pytest.mark.parametrize("method", ["prototypical", "maml", "finetune", "reptile"])
+@pytest.mark.parametrize("method", ["prototypical", "maml", "finetune"])
 def test_a_loss_that_ends_says_so(method):
     with pytest.raises(TrainingDiverged, match="learning_rate|loss"):
         learner(method, n_episodes=200, outer_learning_rate=1e30).fit(100 * X, Y)

@@ -105,3 +105,22 @@ def test_a_learner_answers_by_the_votes_of_all_rows():
     np.testing.assert_allclose(
         learner.predict_proba(X), votes(rows, rows, y, 5, 0.1), rtol=1e-3, atol=1e-5
     )
+
+
+def test_full_context_is_learnt_and_answers_alike():
+    X, y = blobs(range(12), 8, 1)
+    learner = FewShotLearner(
+        Matching(full_context=True, n_reads=1), encoder=tiny_encoder, n_way=3, n_episodes=200,
+        outer_learning_rate=0.02, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    first = learner.method_.extras(learner._learnt.network, 0)
+    for before, after in zip(first, learner._learnt.extras, strict=True):
+        assert before.shape == after.shape
+        assert not np.allclose(before, after, atol=0.05)
+    new_x, new_y = blobs(range(20, 24), 8, 2)
+    assert learner.evaluate(new_x, new_y, n_way=3, k_shot=2, n_episodes=50).mean > 0.6
+    new = learner.adapt(new_x[::2], new_y[::2])
+    proba = new.predict_proba(new_x)
+    np.testing.assert_allclose(new.predict_proba(new_x[5:6])[0], proba[5], atol=1e-5)
+    later = learner.adapt(new_x[:16:2], new_y[:16:2]).fit_classes(new_x[16::2], new_y[16::2])
+    np.testing.assert_allclose(later.predict_proba(new_x), proba, atol=1e-4)
