@@ -38,7 +38,7 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 N_FEATURES, N_TELLING = 8, 3
-_LEARNT: dict[tuple, Any] = {}
+_LEARNT: dict[str, Any] = {}  # of one method at a time: learners keep their compiled functions
 
 
 def short(name: str) -> MetaLearner:
@@ -265,19 +265,26 @@ class MetaLearnerContract:
 
     def _learner(self) -> FewShotLearner:
         """A learner that has practised; fitted once, and only to be looked at."""
-        key = (type(self), type(self.make_method()), "learnt")
-        if key not in _LEARNT:
-            _LEARNT[key] = self._fitted()
-        return _LEARNT[key]
+        return self._kept("learner", self._fitted)
 
     def _long(self) -> tuple[FewShotLearner, list[str]]:
         """One of three epochs, and what was traced meanwhile."""
-        key = (type(self), type(self.make_method()), "long")
-        if key not in _LEARNT:
+
+        def fitted():
             clear_programs()
             with counted_traces() as traces:
-                _LEARNT[key] = self._fitted(**LONG), traces
-        return _LEARNT[key]
+                return self._fitted(**LONG), traces
+
+        return self._kept("long", fitted)
+
+    def _kept(self, name, make):
+        method = type(self), type(self.make_method())
+        if _LEARNT.get("method") != method:
+            _LEARNT.clear()
+            _LEARNT["method"] = method
+        if name not in _LEARNT:
+            _LEARNT[name] = make()
+        return _LEARNT[name]
 
     def _fitted(self, **parameters) -> FewShotLearner:
         method = self.make_method()
