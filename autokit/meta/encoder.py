@@ -42,6 +42,8 @@ def build_encoder(encoder: Any, kind: str, shape: tuple, strided: bool, seed: in
                 f"a {type(network).__name__}."
             )
         if isinstance(network, keras.Sequential) and not network.built:
+            if network is encoder:  # which stays as it is
+                network = keras.Sequential.from_config(network.get_config())
             network.build((None, *shape))
         if not getattr(network, "inputs", None):  # a subclass: it is called whole
             inputs = keras.Input(shape)

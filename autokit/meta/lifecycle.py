@@ -209,6 +209,9 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
                 identity |= settings_of(name, value)
         if self.random_state is not None:
             identity["seed"] = seed
+        if isinstance(self.encoder, keras.Model) and self.encoder.built:
+            weights = {str(i): w for i, w in enumerate(self.encoder.get_weights())}
+            identity["encoder.weights"] = sha256_of(weights)
         hashes = {"X": data.x, "y": groups if self._classifies else data.y}
         return identity | {name: sha256_of(part) for name, part in hashes.items()}
 

@@ -24,7 +24,8 @@ class FewShotRegressor(FewShotEstimator, BaseKerasRegressor):
 
     `fit` meta-trains on many tasks, each a function of its own; `adapt` learns another one from
     its support points. An `inner_learning_rate` of None is 0.01 (of Reptile 0.001): squared errors
-    are steeper than losses of classes.
+    are steeper than losses of classes. With an encoder of yours targets pass as they are, too:
+    scale large ones.
 """
         + PARAMETERS_DOC.format(
             default="maml",

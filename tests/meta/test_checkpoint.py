@@ -153,6 +153,15 @@ def test_another_training_is_refused_and_named(stored, changes, message):
     learner(stored).fit(X, Y)
 
 
+def test_other_weights_of_a_given_encoder_are_refused(tmp_path):
+    path = tmp_path / "training"
+    first, other = (tiny_encoder(X.shape[1:]) for _ in range(2))
+    learner(path, encoder=first).fit(X, Y)
+    learner(path, encoder=first).fit(X, Y)
+    with pytest.raises(ValueError, match="encoder.weights differs"):
+        learner(path, encoder=other).fit(X, Y)
+
+
 def test_other_data_are_refused_and_named(stored):
     for rows, labels, message in (
         (X + 1, Y, "another training: X differs; use the same data and parameters, or a new path"),
