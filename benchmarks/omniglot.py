@@ -184,7 +184,7 @@ def plot(path: str) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    lines = record.read(QUESTION)
+    lines, order = record.read(QUESTION), [*PUBLISHED, "anil", "finetune"]
     kinds = ("5-way", "20-way")
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), sharey=False)
     for axis, kind in zip(axes, kinds, strict=True):
@@ -195,9 +195,15 @@ def plot(path: str) -> None:
                 groups.setdefault((label, line["seed"]), []).append(line)
         for (label, _), points in sorted(groups.items()):
             minutes = [p["cpu_seconds"] / 60 for p in points]
-            axis.plot(minutes, [100 * p["value"] for p in points], marker="o", label=label)
+            values, colour = (
+                [100 * p["value"] for p in points],
+                f"C{order.index(points[0]['method'])}",
+            )
+            axis.plot(minutes, values, marker="o", label=label, color=colour)
         axis.set(title=f"Omniglot, {kind} 1-shot", xlabel="CPU minutes", ylabel="accuracy, %")
         axis.set_xscale("log")
+        axis.set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.tight_layout()
