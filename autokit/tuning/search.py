@@ -197,7 +197,8 @@ class Search:
             is_awaited = self.storage is not None and self.storage.n_running_elsewhere(here=True)
             if is_awaited and not has_time:
                 return self._stop("time_budget_s")
-            if is_awaited:
+            # two that announced the last trial at once have both taken it back, and try again
+            if is_awaited or (self.storage is not None and self.storage.has_room(self.n_trials)):
                 return _LATER
             self._hear_of_others()  # of what was finished since the first look
             return None

@@ -68,6 +68,11 @@ class TuningStorage:
                 time.sleep(random.Random().uniform(0, _RETRY_S))
             return False
 
+    def has_room(self, n_trials: int) -> bool:
+        """Whether fewer than `n_trials` are finished or begun."""
+        with self._lock:
+            return self._n_begun() < n_trials
+
     def give_up(self) -> None:
         """Take back that a trial has begun."""
         with self._lock:
