@@ -188,7 +188,7 @@ class FewShotLearner(FewShotEstimator, BaseKerasClassifier):
         ValueError
             Rows are of another shape than in `fit`, or `y_support` has one class only.
         """
-        other = self._copy_for()
+        other = self._copy_for_new_task()
         rows = other._encode(X_support)
         check_lengths(rows, y_support)
         target = ClassLabels().fit(y_support, type(self).__name__)

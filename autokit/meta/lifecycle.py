@@ -246,11 +246,11 @@ class FewShotEstimator(FewShotParameters, KerasEstimator):
         network = with_statistics(model, ROWS)
         return network.stateless_call(params, buffers, tf.constant(rows), training=False)[0].numpy()
 
-    def _copy_for(self, *dropped: str):
+    def _copy_for_new_task(self):
         """A learner of its own that shares what was meta-learnt."""
         check_is_fitted(self)
         other = copy.copy(self)
-        for name in ("_forward", "held_", "compression_report_", *dropped):
+        for name in ("_forward", "held_", "compression_report_"):
             other.__dict__.pop(name, None)
         return other
 

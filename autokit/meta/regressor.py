@@ -181,7 +181,7 @@ class FewShotRegressor(FewShotEstimator, BaseKerasRegressor):
         FewShotRegressor
             Fitted: it predicts, exports and is saved like any other.
         """
-        other = self._copy_for()
+        other = self._copy_for_new_task()
         rows = other._encode(X_support)
         check_lengths(rows, y_support)
         targets = self.target_.encode(y_support, type(self).__name__)

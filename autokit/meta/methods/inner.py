@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from autokit._backend import keras, tf
 from autokit.layers.copies import settle
 from autokit.meta.protocols import MetaLearner, View
+from autokit.meta.tracing import adapter
 from autokit.training import Step, TensorBatch, local_sgd, value_and_gradient
 from autokit.training.gradients import mean_over_tasks
 from autokit.training.state import assign, values_of
@@ -146,8 +147,6 @@ class InnerLoop(MetaLearner):
         return with_units(network, extras, n_outputs)
 
     def adapted(self, learnt, support, n_outputs, seed):
-        from autokit.meta.tracing import adapter
-
         order = np.random.default_rng(seed).permutation(len(support.x))
         network, extras = self.resized(learnt.network, learnt.extras, n_outputs)
         run = adapter(learnt, network, n_outputs)
