@@ -306,7 +306,7 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
 
     def _build(self, data, seed):
         model = super()._build(data, seed)
-        self.output_activation_ = _missing_activation(model, self._loss())
+        self.output_activation_ = missing_activation(model, self._loss())
         return model
 
     def _weighted(self, data):
@@ -378,7 +378,7 @@ class KerasRegressor(_KerasParameters, BaseKerasRegressor):
         return data.y.shape[1]
 
 
-def _missing_activation(model: keras.Model, loss) -> str | None:
+def missing_activation(model: keras.Model, loss) -> str | None:
     """What must follow the model's outputs to make them probabilities."""
     from_logits = None
     if hasattr(loss, "get_config"):

@@ -13,6 +13,7 @@ import importlib
 from typing import Any
 
 _KERAS = {"epochs": 12, "batch_size": 16, "learning_rate": 0.01, "random_state": 0}
+_FEDERATED = {"n_rounds": 12, "batch_size": 16, "client_learning_rate": 0.1, "random_state": 0}
 # two architectures, so that nearly every fit finds its compiled program
 _TINY_SPACE = {
     "widths": (16, 32),
@@ -28,6 +29,8 @@ _NAS = _KERAS | {"max_trials": 2, "time_budget_s": None, "learning_rate": 0.02}
 TINY: dict[str, dict[str, Any]] = {
     "ContinualModel": _KERAS,
     "ContinualRegressor": _KERAS,
+    "FederatedRegressor": _FEDERATED,
+    "FederatedTrainer": _FEDERATED,
     "FewShotLearner": {"n_way": 2, "n_query": 1, "n_episodes": 100, "random_state": 0},
     "FewShotRegressor": {
         "k_shot": 3,

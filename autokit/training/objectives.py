@@ -87,10 +87,10 @@ def task_objective(
     return objective
 
 
-def n_correct(loss: keras.losses.Loss, targets, outputs) -> tf.Tensor:
+def n_correct(loss: keras.losses.Loss, targets, outputs, weight=None) -> tf.Tensor:
     """How many rows the outputs get right; NaN for a loss that is not a classification's.
 
-    A row with several answers counts by its share of right ones.
+    A row with several answers counts by its share of right ones, times its weight if given.
     """
     outputs = tf.cast(outputs, tf.float32)
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
@@ -103,7 +103,8 @@ def n_correct(loss: keras.losses.Loss, targets, outputs) -> tf.Tensor:
     else:
         return tf.constant(float("nan"))
     shares = tf.reshape(tf.cast(right, tf.float32), (tf.shape(right)[0], -1))
-    return tf.reduce_sum(tf.reduce_mean(shares, axis=1))
+    shares = tf.reduce_mean(shares, axis=1)
+    return tf.reduce_sum(shares if weight is None else shares * weight)
 
 
 class FunctionLoss(keras.losses.Loss):

@@ -9,7 +9,17 @@ from autokit._backend import keras
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """Show epochs, their logs and the time left on the terminal (rich)."""
+    """Show epochs, their logs and the time left on the terminal (rich).
+
+    Parameters
+    ----------
+    unit : str, default="epoch"
+        What an epoch is called.
+    """
+
+    def __init__(self, unit: str = "epoch"):
+        super().__init__()
+        self.unit = unit
 
     def on_train_begin(self, logs=None):
         from rich.progress import (
@@ -21,7 +31,7 @@ class EpochProgress(keras.callbacks.Callback):
         )
 
         self._bar = Progress(
-            TextColumn("epoch"),
+            TextColumn(self.unit),
             MofNCompleteColumn(),
             BarColumn(),
             TimeRemainingColumn(),

@@ -1,0 +1,35 @@
+"""Whether Flower is installed, in a version whose processes are known here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+
+INSTALL = "pip install 'autokit[flower]'"
+# Since 1.42 a SuperLink speaks HTTP on one port; before, gRPC on several.
+MINIMUM = (1, 42)
+
+
+def require_flower() -> None:
+    """Import Flower, or say how to install it.
+
+    Raises
+    ------
+    ImportError
+        It is not there, or too old.
+    """
+    try:
+        version = importlib.metadata.version("flwr")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ImportError(
+            f"The engine 'flower' needs Flower, which is not installed: {INSTALL}"
+        ) from error
+    if tuple(map(int, version.split(".")[:2])) < MINIMUM:
+        raise ImportError(
+            f"The engine 'flower' needs Flower {'.'.join(map(str, MINIMUM))} or newer, and "
+            f"{version} is installed: {INSTALL}"
+        )
+    with warnings.catch_warnings():
+        # its typer asks Click for names that Click 9 will not have
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import flwr.app  # noqa: F401

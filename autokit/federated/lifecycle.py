@@ -1,0 +1,370 @@
+"""What the federated classifier and regressor share: rounds, from rows to a model."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from autokit._backend import keras
+from autokit.base import KerasEstimator
+from autokit.federated.aggregators import AGGREGATORS
+from autokit.federated.algorithms import ALGORITHMS
+from autokit.federated.client import LOCAL
+from autokit.federated.clients import ArrayClients, Sources, StoredClients, survey
+from autokit.federated.communication import COMMUNICATIONS
+from autokit.federated import engines
+from autokit.federated.engines import ENGINES
+from autokit.federated.parameters import FederatedParameters
+from autokit.federated.private import private_rounds
+from autokit.federated.protocols import Clients, Federation, ServerState
+from autokit.federated.steps import step_of
+from autokit.federated.training import Rounds, run_rounds
+from autokit.federated.weights import WeightLayout
+from autokit.preprocessing import check_lengths
+from autokit.training import Forward
+from autokit.training.building import build_model
+from autokit.training.progress import EpochProgress
+
+_OWN = ("_state", "_run_seed", "_forward")
+
+
+class FederatedEstimator(FederatedParameters, KerasEstimator):
+    """Trains one model on rows that stay with their clients; for classes and for numbers."""
+
+    _default_activation: str
+
+    history_: dict[str, list]
+    n_rounds_: int
+    client_names_: list
+
+    def fit(self, X, y, client_ids=None, sample_weight=None, validation_data=None) -> Self:
+        """Train on a table whose rows belong to clients.
+
+        Parameters
+        ----------
+        X : array or DataFrame of shape (n_samples, ...)
+            As for `autokit.KerasClassifier.fit`.
+        y : array of shape (n_samples,) or, for regression, (n_samples, n_outputs)
+        client_ids : array of shape (n_samples,), default=None
+            The client of each row. None gives all rows to one client, whose rounds are epochs of
+            SGD.
+        sample_weight : array of shape (n_samples,), default=None
+            Non-negative, in the clients' losses; a row of weight 0 counts as absent.
+        validation_data : tuple of (X, y), default=None
+            Rows of the server, on which each round's model is judged.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            An argument or a parameter is not what it must be.
+        TrainingDiverged
+            No client of a round had a finite update. The rounds before it are kept.
+        """
+        self._validate_params()
+        self._forget()
+        ids = _checked_ids(client_ids, X, y, sample_weight)
+        data = self._encode_new(X, y, sample_weight)
+        self._begin()
+        return self._go_on(ArrayClients(data, ids), int(self.n_rounds), validation_data)
+
+    def partial_fit(self, X, y, client_ids=None, classes=None, sample_weight=None) -> Self:
+        """Train one more round, going on from those before.
+
+        Parameters
+        ----------
+        X, y, client_ids, sample_weight
+            As for `fit`; the first call fixes the columns and the scaling. Clients that were there
+            before, by name, go on with what they kept.
+        classes : array of shape (n_classes,), default=None
+            All classes that will ever come; needed in the first call only, and only if `y` does
+            not hold all of them.
+
+        Returns
+        -------
+        self
+        """
+        self._validate_params()
+        ids = _checked_ids(client_ids, X, y, sample_weight)
+        if not hasattr(self, "model_"):
+            self._forget()
+            data = self._encode_new(X, y, sample_weight, classes)
+            self._begin()
+        else:
+            data = self._encode_more(X, y, sample_weight)
+        return self._go_on(ArrayClients(data, ids), 1, None)
+
+    def fit_clients(self, clients, *, validation_data=None, resume=False) -> Self:
+        """Train on clients whose rows are apart, and need not fit into memory.
+
+        Columns and scaling are learnt from the first clients, up to some 64 MiB of rows; the
+        targets of all clients are looked at once.
+
+        Parameters
+        ----------
+        clients : mapping of name to source, or iterable of sources
+            A source is a pair ``(X, y)``, the path of an ``.npz`` file with the arrays `X` and
+            `y`, or a function without arguments that returns a pair; files and functions are read
+            when a round needs them. An iterator is read once, into a temporary folder.
+        validation_data : tuple of (X, y), default=None
+            Rows of the server, on which each round's model is judged.
+        resume : bool, default=False
+            Go on with `n_rounds` more from what was trained before.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            A source is not what it must be; the message names the client.
+        OSError
+            A file cannot be read, or the temporary folder has no room.
+        TrainingDiverged
+            No client of a round had a finite update. The rounds before it are kept.
+        """
+        self._validate_params()
+        sources = Sources(clients)
+        sizes, targets, sample = survey(sources)
+        if not (resume and hasattr(self, "model_")):
+            self._forget()
+            X, y = (_concatenated([pair[i] for pair in sample]) for i in (0, 1))
+            self._encode_new(X, y, None, self._classes_of(targets))
+            self._encode_new_target(np.concatenate(targets), None)
+            self._begin()
+        stored = StoredClients(sources, sizes, lambda X, y: self._encode_more(X, y, None))
+        return self._go_on(stored, int(self.n_rounds), validation_data)
+
+    def evaluate_clients(self, X, y=None, client_ids=None) -> pd.DataFrame:
+        """Score the model on each client's rows.
+
+        Parameters
+        ----------
+        X : array or DataFrame, or clients as of `fit_clients`
+        y, client_ids : arrays of shape (n_samples,)
+            Of a table X; leave them out for clients.
+
+        Returns
+        -------
+        DataFrame
+            A row for each client, by name: n_rows, score, loss. With ``batch_norm="local"`` a
+            client that took part is scored with its own batch normalisation.
+        """
+        self._outputs_check()
+        if y is None:
+            sources = Sources(X)
+            pairs = ((name, sources.read(i)) for i, name in enumerate(sources.names))
+        else:
+            if client_ids is None:
+                raise ValueError(
+                    "client_ids is None; pass the client of each row, or a mapping of clients as "
+                    "the only argument."
+                )
+            ids = _checked_ids(client_ids, X, y)
+            pairs = _grouped(X, y, ids)
+        model = keras.models.clone_model(self.model_) if self._state_has_local() else self.model_
+        layout = WeightLayout.of(model)
+        forward = Forward(model, self._finish())
+        rows = []
+        for name, (own_X, own_y) in pairs:
+            if model is not self.model_:
+                layout.write(model, self._weights_of(name))
+            outputs = forward(self._encode(own_X))
+            score, loss = self._judged(outputs, own_y)
+            rows.append({"client": name, "n_rows": len(own_y), "score": score, "loss": loss})
+        return pd.DataFrame(rows).set_index("client")
+
+    def _forget(self) -> None:
+        for name in [n for n in vars(self) if n.endswith("_") or n in _OWN]:
+            delattr(self, name)
+
+    def _begin(self) -> None:
+        """A network and a server's state before the first round."""
+        self._run_seed = self._seed()
+        model = build_model(
+            self.model,
+            self.encoder_.kind_,
+            self.encoder_.encoded_shape_,
+            self._n_outputs(),
+            self._default_activation,
+            self._run_seed,
+            accepts=self._accepts_width,
+        )
+        self.model_ = model
+        self._built(model)
+        self._state = ServerState(WeightLayout.of(model).vector(model))
+        self.history_, self.n_rounds_ = {}, 0
+
+    def _go_on(self, clients: Clients, n_rounds: int, validation_data) -> Self:
+        """Run rounds; whatever ends them, what was finished is in the estimator."""
+        federation = self._federation(clients)
+        engine = self._engine()
+        engine.check(federation)
+        judge = self._judge(validation_data)
+        done = Rounds(self._state, self.history_)
+        self.client_names_ = list(clients.names)
+        callbacks = self.callbacks or []
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+        try:
+            run_rounds(
+                federation,
+                engine,
+                done,
+                n_rounds,
+                per_round=self._per_round(len(clients)),
+                model=self.model_,
+                callbacks=[*callbacks, *([EpochProgress("round")] if self.verbose else [])],
+                judge=judge,
+            )
+        finally:
+            self._state, self.n_rounds_ = done.state, done.state.round
+            federation.layout.write(self.model_, self._weights_of(None))
+            self._forward = Forward(self.model_, self._finish())
+        return self
+
+    def _federation(self, clients: Clients) -> Federation:
+        algorithm = _made(self.algorithm, ALGORITHMS)
+        layout = WeightLayout.of(self.model_)
+        federation = Federation(
+            model=self.model_,
+            loss=self.training_loss(),
+            clients=clients,
+            algorithm=algorithm,
+            aggregator=_made(self.aggregator, AGGREGATORS),
+            learning_rate=float(self.client_learning_rate),
+            local_epochs=int(self.local_epochs),
+            batch_size=int(self.batch_size),
+            seed=self._run_seed,
+            layout=layout,
+            server_step=None if self.server_optimizer is None else step_of(self.server_optimizer),
+            batch_norm=self.batch_norm,
+            communication=_made(self.communication, COMMUNICATIONS),
+        )
+        return private_rounds(
+            federation, self.privacy, self._per_round(len(clients)), int(self.n_rounds)
+        )
+
+    def _per_round(self, n_clients: int) -> int | None:
+        asked = self.clients_per_round
+        if asked is None:
+            return None
+        if isinstance(asked, float):
+            return max(1, round(asked * n_clients))
+        return min(int(asked), n_clients)
+
+    def _engine(self):
+        if isinstance(self.engine, str):
+            return getattr(engines, ENGINES[self.engine])()
+        return self.engine
+
+    def _judge(self, validation_data):
+        if validation_data is None:
+            return None
+        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+            raise ValueError(
+                "validation_data must be a pair (X, y); got "
+                f"{type(validation_data).__name__}."
+            )
+        X, y = validation_data
+        check_lengths(X, y)
+        rows, forward = self._encode(X), Forward(self.model_, self._finish())
+
+        def judge() -> dict[str, float]:
+            score, loss = self._judged(forward(rows), y)
+            return {"val_loss": loss, "val_score": score}
+
+        return judge
+
+    def _weights_of(self, name) -> np.ndarray:
+        """The server's weights, with a client's own batch normalisation, or the mean of all."""
+        weights, kept = self._state.weights, self._state.kept
+        if not self._state_has_local():
+            return weights
+        own = kept.get(name, {}).get(LOCAL)
+        if own is None:
+            own = np.mean([k[LOCAL] for k in kept.values() if LOCAL in k], axis=0)
+        weights = weights.copy()
+        weights[WeightLayout.of(self.model_).normalization_mask] = own
+        return weights
+
+    def _state_has_local(self) -> bool:
+        return any(LOCAL in kept for kept in self._state.kept.values())
+
+    def _outputs_check(self) -> None:
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+
+    def _standardizes(self) -> bool:
+        return self.model is None
+
+    def _accepts_width(self, width, n_outputs) -> bool:
+        return width == n_outputs
+
+    def _built(self, model: keras.Model) -> None:
+        pass
+
+    def _n_outputs(self) -> int:
+        raise NotImplementedError
+
+    def _classes_of(self, targets: list) -> Any:
+        return None
+
+    def _judged(self, outputs: np.ndarray, y) -> tuple[float, float]:
+        """Score and mean loss of what the compiled forward gave."""
+        raise NotImplementedError
+
+
+def _made(given, known: dict):
+    """What a name, or an instance, stands for, with its own parameters checked."""
+    if given is None:
+        return None
+    made = known[given]() if isinstance(given, str) else given
+    if hasattr(made, "_validate_params"):
+        made._validate_params()
+    return made
+
+
+def _checked_ids(client_ids, X, y, sample_weight=None):
+    """The client of each row that has a weight, or None."""
+    if client_ids is None:
+        return None
+    ids = np.asarray(client_ids)
+    if ids.ndim != 1:
+        raise ValueError(
+            f"client_ids must be of shape (n_samples,), the client of each row; got {ids.shape}."
+        )
+    check_lengths(X, y, ids)
+    if ids.dtype.kind == "O" and len({type(i) for i in ids.tolist()}) > 1:
+        raise ValueError("client_ids must be all texts or all numbers; got a mixture.")
+    if ids.dtype.kind == "f" and np.isnan(ids).any():
+        raise ValueError("client_ids has NaN; name the client of every row.")
+    if sample_weight is not None:
+        weight = np.asarray(sample_weight)
+        if weight.shape == ids.shape and (weight > 0).any():
+            ids = ids[weight > 0]
+    return ids
+
+
+def _grouped(X, y, ids):
+    from sklearn.utils import _safe_indexing
+
+    y = np.asarray(y)
+    names, codes = np.unique(ids, return_inverse=True)
+    for i, name in enumerate(names.tolist()):
+        places = np.flatnonzero(codes == i)
+        yield name, (_safe_indexing(X, places), y[places])
+
+
+def _concatenated(parts: list):
+    if isinstance(parts[0], pd.DataFrame | pd.Series):
+        return pd.concat(parts, ignore_index=True)
+    return np.concatenate([np.asarray(part) for part in parts])
+
+

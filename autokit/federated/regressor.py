@@ -1,0 +1,47 @@
+"""FederatedRegressor: a regressor trained on rows that stay with their clients."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from sklearn.metrics import r2_score
+
+from autokit.base import BaseKerasRegressor
+from autokit.federated.lifecycle import FederatedEstimator
+from autokit.federated.parameters import ATTRIBUTES_DOC, PARAMETERS_DOC
+
+
+class FederatedRegressor(FederatedEstimator, BaseKerasRegressor):
+    __doc__ = (
+        """A regressor that is trained on rows which stay with their clients.
+
+    As `FederatedTrainer`, for one target or several.
+"""
+        + PARAMETERS_DOC.format(plain="KerasRegressor")
+        + ATTRIBUTES_DOC.format(score="")
+        + """
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_diabetes
+    >>> from autokit import FederatedRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> hospital = np.arange(len(y)) % 5
+    >>> reg = FederatedRegressor(n_rounds=20, client_learning_rate=0.02, random_state=0)
+    >>> bool(reg.fit(X, y, client_ids=hospital).score(X, y) > 0.4)
+    True
+    """
+    )
+
+    _parameter_constraints: ClassVar[dict] = {**FederatedEstimator._parameter_constraints}
+    _default_activation = "linear"
+
+    def _n_outputs(self) -> int:
+        return self.target_.n_outputs_
+
+    def _judged(self, outputs, y):
+        guesses = self.target_.decode(outputs)
+        y = np.asarray(y, dtype=np.float64)
+        loss = float(np.mean((guesses - y) ** 2))
+        return (float(r2_score(y, guesses)) if len(y) > 1 else float("nan")), loss

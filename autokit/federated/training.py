@@ -1,0 +1,134 @@
+"""Rounds: who takes part, what an engine makes of it, and what is noted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autokit._backend import keras
+from autokit.federated.protocols import (
+    FederatedEngine,
+    FederatedWarning,
+    Federation,
+    RoundReport,
+    ServerState,
+)
+from autokit.federated.schedule import drawn
+from autokit.training import TrainingDiverged
+
+
+@dataclass
+class Rounds:
+    """What rounds have left.
+
+    Attributes
+    ----------
+    state : ServerState
+        After the last finished round.
+    history : dict of list
+        A value a round.
+    """
+
+    state: ServerState
+    history: dict[str, list] = field(default_factory=dict)
+
+
+def run_rounds(
+    federation: Federation,
+    engine: FederatedEngine,
+    done: Rounds,
+    n_rounds: int,
+    *,
+    per_round: int | None,
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    judge: Callable[[], dict[str, float]] | None = None,
+) -> None:
+    """Run rounds, and note each in `done` as soon as it is finished.
+
+    Parameters
+    ----------
+    federation : Federation
+    engine : FederatedEngine
+    done : Rounds
+        Changed: whatever ends the training, finished rounds are in it.
+    n_rounds : int
+        More rounds.
+    per_round : int or None
+        Clients of a round; None is all. Private rounds draw each client for itself.
+    model : keras.Model
+        Written after each round if `callbacks` or `judge` look at it.
+    callbacks : sequence of keras.callbacks.Callback
+        A round is their epoch.
+    judge : callable, default=None
+        ``() -> logs`` of `model`.
+
+    Raises
+    ------
+    TrainingDiverged
+        No client of a round had a finite update.
+    """
+    hooks = keras.callbacks.CallbackList(
+        list(callbacks), model=model, epochs=n_rounds, steps=1, verbose=0
+    )
+    private = federation.privacy
+    n_clients = len(federation.clients)
+    rate = None if private is None else private.sampling_rate
+    first = done.state.round
+    logs: dict[str, float] = {}
+    model.stop_training = False
+    with engine.open(federation, done.state) as run:
+        hooks.on_train_begin()
+        for number in range(first, first + n_rounds):
+            if private is not None and private.is_spent(number):
+                break
+            hooks.on_epoch_begin(number - first)
+            chosen = drawn(federation.seed, number, n_clients, per_round, rate)
+            report = run.round(chosen)
+            _check(report, federation)
+            done.state = run.state
+            logs = {"loss": report.loss}
+            if not np.isnan(report.score):
+                logs["score"] = report.score
+            if private is not None:
+                logs["epsilon"] = private.epsilon(number + 1)
+            if callbacks or judge is not None:
+                federation.layout.write(model, done.state.weights)
+            if judge is not None:
+                logs |= judge()
+            _note(done.history, logs, report, federation.clients.names)
+            hooks.on_epoch_end(number - first, logs)
+            if model.stop_training:
+                break
+        hooks.on_train_end(logs)
+
+
+def _check(report: RoundReport, federation: Federation) -> None:
+    if report.clients or not report.dropped:
+        return
+    if all("not finite" in why for why in report.dropped.values()):
+        raise TrainingDiverged(
+            f"No client of the round had a finite update: lower 'client_learning_rate' (it is "
+            f"{federation.learning_rate}) or look for extreme values in X or y."
+        )
+    why = next(iter(report.dropped.values()))
+    warnings.warn(
+        f"None of the {len(report.dropped)} clients of a round gave an update ({why}); the model "
+        "stayed as it was.",
+        FederatedWarning,
+        stacklevel=5,
+    )
+
+
+def _note(history: dict, logs: dict, report: RoundReport, names: list) -> None:
+    entries = logs | {
+        "clients": [names[client] for client in report.clients],
+        "dropped": {names[client]: why for client, why in report.dropped.items()},
+        "bytes_down": report.bytes_down,
+        "bytes_up": report.bytes_up,
+    }
+    for name, value in entries.items():
+        history.setdefault(name, []).append(value)
