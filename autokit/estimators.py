@@ -12,10 +12,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit._backend import keras
 from autokit.base import BaseKerasClassifier, BaseKerasRegressor
+from autokit.privacy import DifferentialPrivacy
 from autokit.training import Batch, FitConfig, class_weights, current_watch, fit, split
 from autokit.training.building import build_model
 from autokit.training.hyperbuild import HyperBuild, take_compiled
 from autokit.training.objectives import make_loss
+from autokit.training.private import with_group_normalization
+from autokit.training.private_fit import PrivacySpent, check_request, fit_privately
 from autokit.training.progress import EpochProgress
 
 DEFAULT_PATIENCE = 10
@@ -46,14 +49,20 @@ class _KerasParameters:
         "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
         "callbacks": [None, list, tuple, keras.callbacks.Callback],
         "compression": [None, HasMethods(["apply"])],
+        "privacy": [None, DifferentialPrivacy],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    privacy: DifferentialPrivacy | None = None
+    privacy_spent_: PrivacySpent
 
     def _standardizes(self) -> bool:
         return self.model is None or getattr(self.model, "standardizes", False)
 
     def _train(self, data: Batch) -> None:
+        self._check_privacy()
+        self.__dict__.pop("privacy_spent_", None)
         seed = self._seed()
         self.model_ = self._build(data, seed)
         self._learn(data, self._config(self.epochs), seed)
@@ -75,6 +84,7 @@ class _KerasParameters:
     def _partial_fit(self, X, y, sample_weight, classes=None):
         self._validate_params()
         seed = self._seed()
+        self._check_privacy(goes_on=hasattr(self, "model_"))
         if not hasattr(self, "model_"):
             data = self._encode_new(X, y, sample_weight, classes)
             self.model_ = self._build(data, seed)
@@ -85,6 +95,20 @@ class _KerasParameters:
         epochs_done = len(getattr(self, "history_", {}).get("loss", ()))
         self._learn(data, config, seed + epochs_done, whole=True)
         return self
+
+    def _check_privacy(self, goes_on: bool = False) -> None:
+        if self.privacy is None:
+            return
+        check_request(
+            self.privacy,
+            compression=self.compression,
+            class_weight=getattr(self, "class_weight", None),
+        )
+        if goes_on and not hasattr(self, "privacy_spent_"):
+            raise ValueError(
+                "The model was trained without privacy, and going on with it hides nothing of "
+                "what it has learnt; call fit, which starts a new one."
+            )
 
     def set_params(self, **params) -> Self:
         """Set parameters; ``model__name`` is a parameter of a `model` that is a ``build(hp)``."""
@@ -98,6 +122,8 @@ class _KerasParameters:
     def _build(self, data: Batch, seed: int) -> keras.Model:
         def build() -> tuple[keras.Model, dict]:
             network = build_model(self.model, *place, accepts=self._accepts_width)
+            if self.privacy is not None and self.model is None:
+                network = with_group_normalization(network, seed)
             return network, {} if hyperbuild is None else take_compiled(network)
 
         kind, shape = self.encoder_.kind_, self.encoder_.encoded_shape_
@@ -109,7 +135,8 @@ class _KerasParameters:
         if watch is None or self.compression is not None or not is_shareable:
             network, self._compiled = build()
         else:
-            network, self._compiled = watch.network((given, place), build)
+            key = (given, place, self.privacy is not None)
+            network, self._compiled = watch.network(key, build)
         return network
 
     def _accepts_width(self, width, n_outputs) -> bool:
@@ -148,16 +175,27 @@ class _KerasParameters:
         callbacks = self.callbacks or []
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
         progress = [EpochProgress()] if self.verbose and not whole else []
-        result = fit(
-            self.model_,
-            self._weighted(data),
-            validation,
-            config=config,
-            seed=seed,
-            callbacks=[*callbacks, *progress],
-            optimizer_state=getattr(self, "_optimizer_state", None) if whole else None,
-            constraints=self._constraints(),
-        )
+        rows = self._weighted(data)
+        options = {
+            "config": config,
+            "callbacks": [*callbacks, *progress],
+            "optimizer_state": getattr(self, "_optimizer_state", None) if whole else None,
+            "constraints": self._constraints(),
+        }
+        if self.privacy is None:
+            self.__dict__.pop("privacy_spent_", None)
+            result = fit(self.model_, rows, validation, seed=seed, **options)
+        else:
+            result, self.privacy_spent_ = fit_privately(
+                self.model_,
+                rows,
+                validation,
+                privacy=self.privacy,
+                planned_epochs=int(self.epochs),
+                before=getattr(self, "privacy_spent_", None),
+                seed=None if self.random_state is None else seed,
+                **options,
+            )
         self._optimizer_state = result.optimizer_state
         if not whole:
             self.history_ = result.history
@@ -201,6 +239,16 @@ _PARAMETERS_DOC = """
     compression : method of autokit.compression or None, default=None
         Compresses the trained network as the last step of `fit`, for example
         ``autokit.compression.Prune(sparsity=0.8)``.
+    privacy : DifferentialPrivacy or None, default=None
+        With ``autokit.privacy.DifferentialPrivacy(epsilon, delta, level="example")`` the weights
+        are learnt by DP-SGD: steps draw `batch_size` rows on average, each row's gradient is
+        clipped, noise is added, and `epochs` of them spend the budget. `partial_fit` may be
+        called `epochs` times before it is spent. Large batches suit it. Batch normalisation is
+        refused (the network that None chooses has group normalisation instead). Outside of the
+        accounting are: the number of rows, what the encoder learns of the columns (categories,
+        means, scales), the set of labels, the validation rows and what early stopping makes of
+        them, and ``history_``: do not publish those. Leave `random_state` None: whoever knows
+        the seed can take the noise away.
     random_state : int, RandomState or None, default=None
         Seeds weights, dropout, splits and the order of rows.
     verbose : int, default=0
@@ -229,6 +277,8 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
     classes_ : np.ndarray of shape (n_classes,)
     history_ : dict of list of float
         Loss and accuracy per epoch.
+    privacy_spent_ : PrivacySpent
+        Only with `privacy`: `epsilon` spent so far, the noise and the clipping norm.
     encoder_, target_, output_activation_, n_features_in_, feature_names_in_
         See `autokit.base.KerasEstimator`.
 
@@ -264,6 +314,7 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
         class_weight=None,
         callbacks=None,
         compression=None,
+        privacy=None,
         random_state=None,
         verbose=0,
     ):
@@ -278,6 +329,7 @@ class KerasClassifier(_KerasParameters, BaseKerasClassifier):
         self.class_weight = class_weight
         self.callbacks = callbacks
         self.compression = compression
+        self.privacy = privacy
         self.random_state = random_state
         self.verbose = verbose
 
@@ -328,6 +380,8 @@ class KerasRegressor(_KerasParameters, BaseKerasRegressor):
         The trained model, from encoded rows to targets (standardised if ``model=None``).
     history_ : dict of list of float
         Loss per epoch.
+    privacy_spent_ : PrivacySpent
+        Only with `privacy`: `epsilon` spent so far, the noise and the clipping norm.
     encoder_, target_, n_features_in_, feature_names_in_
         See `autokit.base.KerasEstimator`.
 
@@ -358,6 +412,7 @@ class KerasRegressor(_KerasParameters, BaseKerasRegressor):
         early_stopping=False,
         callbacks=None,
         compression=None,
+        privacy=None,
         random_state=None,
         verbose=0,
     ):
@@ -371,6 +426,7 @@ class KerasRegressor(_KerasParameters, BaseKerasRegressor):
         self.early_stopping = early_stopping
         self.callbacks = callbacks
         self.compression = compression
+        self.privacy = privacy
         self.random_state = random_state
         self.verbose = verbose
 

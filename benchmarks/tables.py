@@ -156,6 +156,32 @@ COLUMNS = {
         "points_lost": ("points lost", 2),
         "seconds": ("seconds of training", 1),
     },
+    "federated_speed": {
+        "value": ("CPU seconds a round", 4),
+        "ratio": ("times as fast as the loop", 1),
+    },
+    "federated_scale": {
+        "value": ("CPU ms a client and round", 3),
+        "grown_mib": ("MiB grown after the first round", 1),
+        "peak_mib": ("MiB more than before", 1),
+    },
+    "federated_mnist": {
+        "value": ("rounds", 0),
+        "published": ("published", 0),
+        "cpu_seconds": ("CPU seconds", 0),
+    },
+    "federated_attacks": {"value": ("accuracy", 4), "cpu_seconds": ("CPU seconds", 1)},
+    "dp_mnist": {
+        "value": ("accuracy", 4),
+        "epsilon": ("epsilon", 2),
+        "advantage": ("attacker's advantage", 3),
+        "seconds_per_epoch": ("CPU seconds an epoch", 1),
+    },
+    "natural_clients": {
+        "value": ("accuracy", 4),
+        "worst": ("of the worst tenth", 4),
+        "cpu_seconds": ("CPU seconds", 0),
+    },
 }
 SLOT = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -84,7 +84,7 @@ def benchmark(args: argparse.Namespace) -> None:
 
     report = time_file(args.file, n_threads=args.threads, n_runs=args.runs)
     latency = report.latency_ms
-    _print_pairs(
+    print_pairs(
         {
             "file": f"{args.file}, {report.size_bytes / 1000:.1f} kB",
             "latency of one row": f"median {latency.median:.3f} ms (10 % below {latency.p10:.3f}, "
@@ -127,13 +127,13 @@ def info(args: argparse.Namespace) -> None:
     if args.file is None:
         from autokit.report import environment
 
-        _print_pairs(environment())
+        print_pairs(environment())
         return
     _must_exist(args.file)
     if args.file.endswith(".tflite"):
-        _print_pairs(_describe_tflite(args.file))
+        print_pairs(_describe_tflite(args.file))
     else:
-        _print_pairs(_describe_saved(args.file))
+        print_pairs(_describe_saved(args.file))
 
 
 def describe_export(report: Any) -> str:
@@ -270,7 +270,8 @@ def _note(text: str) -> None:
     sys.stderr.write(f"autokit: {text}\n")
 
 
-def _print_pairs(pairs: dict[str, Any]) -> None:
+def print_pairs(pairs: dict[str, Any]) -> None:
+    """Print names and values in two columns."""
     width = max(map(len, pairs))
     for key, value in pairs.items():
         print(f"{key:<{width}}  {value}")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import autokit
-from autokit.cli import commands
+from autokit.cli import commands, flower, tff
 
 # Keys of autokit.deploy.quantizers.QUANTIZERS, which takes TensorFlow to import.
 QUANTIZATIONS = ("none", "dynamic", "float16", "int8", "int4", "int16x8")
@@ -49,12 +49,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"autokit {autokit.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable | None, text: str, among=subparsers
+    ) -> argparse.ArgumentParser:
         description = f"{text[0].upper()}{text[1:]}."
-        sub = subparsers.add_parser(
+        sub = among.add_parser(
             name, parents=[common], help=text, description=description, epilog=_EXIT_CODES
         )
-        sub.set_defaults(run=run)
+        if run is not None:
+            sub.set_defaults(run=run)
         return sub
 
     _add_quickstart(
@@ -68,6 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_latencies(
         command("latencies", commands.latencies, "time architectures of a space on this machine")
     )
+    tff.add_parser(command)
+    flower.add_parser(command)
     _add_info(command("info", commands.info, "show versions, or what a model file holds"))
     return parser
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 
 from autokit.training import Batch
 
-SAMPLE_BYTES = 1 << 26  # of rows that columns and scaling are learnt from
+SAMPLE_BYTES = 1 << 24  # of rows that columns and scaling are learnt from
 
 
 class ArrayClients:
@@ -91,7 +94,9 @@ class Sources:
         elif isinstance(clients, Iterator):
             self._sources = list(self._spooled(clients))
             self.names = list(range(len(self._sources)))
-        elif isinstance(clients, Iterable) and not isinstance(clients, str | bytes | np.ndarray):
+        elif isinstance(clients, Iterable) and not (
+            isinstance(clients, str | bytes) or hasattr(clients, "shape")
+        ):
             self._sources = list(clients)
             self.names = _names_of(self._sources)
         else:
@@ -149,7 +154,7 @@ class Sources:
                         f"Client {i} of an iterator has rows of objects, which cannot be kept in a "
                         "file; give the clients as a list or a mapping."
                     )
-                np.savez(folder / f"{i}.npz", X=X, y=y)
+                _store(folder / f"{i}.npz", X, y)
                 yield folder / f"{i}.npz"
         except BaseException:
             self._folder.cleanup()
@@ -175,16 +180,35 @@ def _check_source(name, source) -> None:
         )
 
 
+def _store(path: Path, X: np.ndarray, y: np.ndarray) -> None:
+    try:
+        np.savez(path, X=X, y=y)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"The rows of client {path.stem} of an iterator cannot be put into a temporary folder "
+            f"({error.strerror or error}); it was removed. Set TMPDIR to a folder with more room, "
+            "or give paths of .npz files, or functions that return (X, y)",
+            str(path.parent),
+        ) from error
+
+
+@contextmanager
 def _opened(name, path):
     try:
-        file = np.load(path, allow_pickle=False)
+        # opened here, because NumPy leaves a file open that turns out to be none of its own
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            if not {"X", "y"} <= set(file.files):
+                raise ValueError(f"it has the arrays {', '.join(file.files) or 'none'}")
+            yield file
     except OSError as error:
         raise OSError(f"client {name!r}: {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ValueError(f"client {name!r}: {path} is no .npz file of plain arrays") from error
-    if not isinstance(file, np.lib.npyio.NpzFile) or not {"X", "y"} <= set(file.files):
-        raise ValueError(f"client {name!r}: {path} must be an .npz file with the arrays X and y")
-    return file
+    except (ValueError, EOFError, AttributeError, TypeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise ValueError(
+            f"client {name!r}: {path} must be an .npz file with the plain arrays X and y, written "
+            f"by np.savez(path, X=X, y=y) ({error})"
+        ) from error
 
 
 def survey(sources: Sources) -> tuple[np.ndarray, list, list]:
@@ -196,7 +220,7 @@ def survey(sources: Sources) -> tuple[np.ndarray, list, list]:
     targets : list
         y of each client.
     sample : list of tuple of (X, y)
-        The first clients, up to some 64 MiB.
+        The first clients, up to some 16 MiB.
 
     Raises
     ------
@@ -212,6 +236,12 @@ def survey(sources: Sources) -> tuple[np.ndarray, list, list]:
                 raise ValueError(
                     f"Client {name!r} has {len(X)} rows in X and {len(y)} targets in y; give one "
                     "target for each row."
+                )
+            if np.shape(X)[1:] != np.shape(sample[0][0] if sample else X)[1:]:
+                raise ValueError(
+                    f"Client {name!r} has rows of shape {np.shape(X)[1:]}, but client "
+                    f"{sources.names[0]!r} of {np.shape(sample[0][0])[1:]}; give all clients the "
+                    "same columns."
                 )
             sample.append((X, y))
             taken += getattr(X, "nbytes", 0) or 8 * np.size(X)

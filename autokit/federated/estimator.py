@@ -41,7 +41,7 @@ class FederatedTrainer(FederatedEstimator, BaseKerasClassifier):
     )
 
     _parameter_constraints: ClassVar[dict] = {**FederatedEstimator._parameter_constraints}
-    _default_activation = "softmax"
+    _default_activation, _default_rate = "softmax", 0.1
 
     def _n_outputs(self) -> int:
         return len(self.classes_)
@@ -62,5 +62,3 @@ class FederatedTrainer(FederatedEstimator, BaseKerasClassifier):
         right = outputs[np.arange(len(codes)), codes].astype(np.float64)
         # 1e-7: the float32 floor Keras uses for its own cross-entropies
         return score, float(-np.log(np.maximum(right, 1e-7)).mean())
-
-

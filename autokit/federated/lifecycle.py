@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -9,20 +10,21 @@ import pandas as pd
 
 from autokit._backend import keras
 from autokit.base import KerasEstimator
+from autokit.federated import engines
 from autokit.federated.aggregators import AGGREGATORS
 from autokit.federated.algorithms import ALGORITHMS
 from autokit.federated.client import LOCAL
 from autokit.federated.clients import ArrayClients, Sources, StoredClients, survey
 from autokit.federated.communication import COMMUNICATIONS
-from autokit.federated import engines
 from autokit.federated.engines import ENGINES
 from autokit.federated.parameters import FederatedParameters
 from autokit.federated.private import private_rounds
 from autokit.federated.protocols import Clients, Federation, ServerState
 from autokit.federated.steps import step_of
-from autokit.federated.training import Rounds, run_rounds
-from autokit.federated.weights import WeightLayout
+from autokit.federated.training import Rounds, adopted, run_rounds
+from autokit.federated.weights import WeightLayout, structure_of
 from autokit.preprocessing import check_lengths
+from autokit.privacy import Ledger
 from autokit.training import Forward
 from autokit.training.building import build_model
 from autokit.training.progress import EpochProgress
@@ -34,10 +36,12 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
     """Trains one model on rows that stay with their clients; for classes and for numbers."""
 
     _default_activation: str
+    _default_rate: float
 
     history_: dict[str, list]
     n_rounds_: int
     client_names_: list
+    ledger_: Ledger
 
     def fit(self, X, y, client_ids=None, sample_weight=None, validation_data=None) -> Self:
         """Train on a table whose rows belong to clients.
@@ -102,7 +106,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
     def fit_clients(self, clients, *, validation_data=None, resume=False) -> Self:
         """Train on clients whose rows are apart, and need not fit into memory.
 
-        Columns and scaling are learnt from the first clients, up to some 64 MiB of rows; the
+        Columns and scaling are learnt from the first clients, up to some 16 MiB of rows; the
         targets of all clients are looked at once.
 
         Parameters
@@ -131,15 +135,22 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         """
         self._validate_params()
         sources = Sources(clients)
-        sizes, targets, sample = survey(sources)
-        if not (resume and hasattr(self, "model_")):
-            self._forget()
-            X, y = (_concatenated([pair[i] for pair in sample]) for i in (0, 1))
-            self._encode_new(X, y, None, self._classes_of(targets))
-            self._encode_new_target(np.concatenate(targets), None)
-            self._begin()
+        sizes = self._surveyed(sources, go_on=resume and hasattr(self, "model_"))
         stored = StoredClients(sources, sizes, lambda X, y: self._encode_more(X, y, None))
         return self._go_on(stored, int(self.n_rounds), validation_data)
+
+    def _surveyed(self, sources: Sources, go_on: bool) -> np.ndarray:
+        """Learn from all clients what must be known before the first round; return their sizes."""
+        sizes, targets, sample = survey(sources)
+        if go_on:
+            self.target_.encode(np.concatenate(targets), type(self).__name__)  # says what is new
+            return sizes
+        self._forget()
+        X, y = (_concatenated([pair[i] for pair in sample]) for i in (0, 1))
+        self._encode_new(X, y, None, self._classes_of(targets))
+        self._encode_new_target(np.concatenate(targets), None)
+        self._begin()
+        return sizes
 
     def evaluate_clients(self, X, y=None, client_ids=None) -> pd.DataFrame:
         """Score the model on each client's rows.
@@ -166,15 +177,17 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
                     "client_ids is None; pass the client of each row, or a mapping of clients as "
                     "the only argument."
                 )
+            check_lengths(X, y)
             ids = _checked_ids(client_ids, X, y)
             pairs = _grouped(X, y, ids)
-        model = keras.models.clone_model(self.model_) if self._state_has_local() else self.model_
+        is_local = any(LOCAL in kept for kept in self._state.kept.values())
+        model = keras.models.clone_model(self.model_) if is_local else self.model_
         layout = WeightLayout.of(model)
         forward = Forward(model, self._finish())
         rows = []
         for name, (own_X, own_y) in pairs:
             if model is not self.model_:
-                layout.write(model, self._weights_of(name))
+                layout.write(model, self._weights_of(self._state, name))
             outputs = forward(self._encode(own_X))
             score, loss = self._judged(outputs, own_y)
             rows.append({"client": name, "n_rows": len(own_y), "score": score, "loss": loss})
@@ -203,11 +216,23 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
 
     def _go_on(self, clients: Clients, n_rounds: int, validation_data) -> Self:
         """Run rounds; whatever ends them, what was finished is in the estimator."""
+        try:
+            return self._run(clients, n_rounds, validation_data)
+        except BaseException:
+            if not self._state.round:
+                self._forget()  # an estimator without a round is not fitted
+            raise
+
+    def _run(self, clients: Clients, n_rounds: int, validation_data) -> Self:
+        self._state = adopted(self._state, self._weights_of(self._state), self.model_)
         federation = self._federation(clients)
         engine = self._engine()
         engine.check(federation)
         judge = self._judge(validation_data)
-        done = Rounds(self._state, self.history_)
+        ledger = getattr(self, "ledger_", None)
+        if self.privacy is not None and (ledger is None or ledger.privacy != self.privacy):
+            ledger = Ledger(self.privacy, () if ledger is None else ledger.phases)
+        done = Rounds(self._state, self.history_, ledger)
         self.client_names_ = list(clients.names)
         callbacks = self.callbacks or []
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
@@ -220,59 +245,69 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
                 per_round=self._per_round(len(clients)),
                 model=self.model_,
                 callbacks=[*callbacks, *([EpochProgress("round")] if self.verbose else [])],
+                weights_of=self._weights_of,
                 judge=judge,
             )
         finally:
             self._state, self.n_rounds_ = done.state, done.state.round
-            federation.layout.write(self.model_, self._weights_of(None))
+            if done.ledger is not None:
+                self.ledger_ = done.ledger
+            federation.layout.write(self.model_, self._weights_of(done.state))
             self._forward = Forward(self.model_, self._finish())
         return self
 
     def _federation(self, clients: Clients) -> Federation:
-        algorithm = _made(self.algorithm, ALGORITHMS)
+        algorithm = _made("algorithm", self.algorithm, ALGORITHMS)
         layout = WeightLayout.of(self.model_)
         federation = Federation(
             model=self.model_,
             loss=self.training_loss(),
             clients=clients,
             algorithm=algorithm,
-            aggregator=_made(self.aggregator, AGGREGATORS),
-            learning_rate=float(self.client_learning_rate),
+            aggregator=_made("aggregator", self.aggregator, AGGREGATORS),
+            learning_rate=float(self.client_learning_rate or self._default_rate),
             local_epochs=int(self.local_epochs),
             batch_size=int(self.batch_size),
             seed=self._run_seed,
             layout=layout,
             server_step=None if self.server_optimizer is None else step_of(self.server_optimizer),
             batch_norm=self.batch_norm,
-            communication=_made(self.communication, COMMUNICATIONS),
+            communication=_made("communication", self.communication, COMMUNICATIONS),
+            structure=structure_of(self.model_, self._constraints()),
         )
         return private_rounds(
-            federation, self.privacy, self._per_round(len(clients)), int(self.n_rounds)
+            federation,
+            self.privacy,
+            self._per_round(len(clients)),
+            int(self.n_rounds),
+            secret=self.random_state is None,
         )
 
     def _per_round(self, n_clients: int) -> int | None:
         asked = self.clients_per_round
         if asked is None:
             return None
-        if isinstance(asked, float):
+        if not isinstance(asked, Integral):
             return max(1, round(asked * n_clients))
         return min(int(asked), n_clients)
 
     def _engine(self):
         if isinstance(self.engine, str):
             return getattr(engines, ENGINES[self.engine])()
-        return self.engine
+        return _made("engine", self.engine, {})
 
     def _judge(self, validation_data):
         if validation_data is None:
             return None
-        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+        is_list = isinstance(validation_data, tuple | list)
+        if not is_list or len(validation_data) != 2:
             raise ValueError(
-                "validation_data must be a pair (X, y); got "
-                f"{type(validation_data).__name__}."
+                f"validation_data must be a pair (X, y); got {type(validation_data).__name__}"
+                f"{f' of length {len(validation_data)}' if is_list else ''}."
             )
         X, y = validation_data
         check_lengths(X, y)
+        self.target_.encode(y, type(self).__name__)
         rows, forward = self._encode(X), Forward(self.model_, self._finish())
 
         def judge() -> dict[str, float]:
@@ -281,20 +316,17 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
 
         return judge
 
-    def _weights_of(self, name) -> np.ndarray:
+    def _weights_of(self, state: ServerState, client=None) -> np.ndarray:
         """The server's weights, with a client's own batch normalisation, or the mean of all."""
-        weights, kept = self._state.weights, self._state.kept
-        if not self._state_has_local():
-            return weights
-        own = kept.get(name, {}).get(LOCAL)
+        locals_ = {name: kept[LOCAL] for name, kept in state.kept.items() if LOCAL in kept}
+        if not locals_:
+            return state.weights
+        own = locals_.get(client)
         if own is None:
-            own = np.mean([k[LOCAL] for k in kept.values() if LOCAL in k], axis=0)
-        weights = weights.copy()
+            own = np.mean(list(locals_.values()), axis=0)
+        weights = state.weights.copy()
         weights[WeightLayout.of(self.model_).normalization_mask] = own
         return weights
-
-    def _state_has_local(self) -> bool:
-        return any(LOCAL in kept for kept in self._state.kept.values())
 
     def _outputs_check(self) -> None:
         from sklearn.utils.validation import check_is_fitted
@@ -321,10 +353,15 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         raise NotImplementedError
 
 
-def _made(given, known: dict):
+def _made(parameter: str, given, known: dict):
     """What a name, or an instance, stands for, with its own parameters checked."""
     if given is None:
         return None
+    if isinstance(given, type):
+        raise ValueError(
+            f"The '{parameter}' parameter is the class {given.__name__}; give an instance of it, "
+            f"{given.__name__}()."
+        )
     made = known[given]() if isinstance(given, str) else given
     if hasattr(made, "_validate_params"):
         made._validate_params()
@@ -340,11 +377,16 @@ def _checked_ids(client_ids, X, y, sample_weight=None):
         raise ValueError(
             f"client_ids must be of shape (n_samples,), the client of each row; got {ids.shape}."
         )
-    check_lengths(X, y, ids)
+    check_lengths(X, y)
+    if len(ids) != len(y):
+        raise ValueError(
+            f"client_ids has {len(ids)} entries, but X and y have {len(y)} rows; name the client "
+            "of every row."
+        )
+    if pd.isna(ids).any():
+        raise ValueError("client_ids has missing values; name the client of every row.")
     if ids.dtype.kind == "O" and len({type(i) for i in ids.tolist()}) > 1:
         raise ValueError("client_ids must be all texts or all numbers; got a mixture.")
-    if ids.dtype.kind == "f" and np.isnan(ids).any():
-        raise ValueError("client_ids has NaN; name the client of every row.")
     if sample_weight is not None:
         weight = np.asarray(sample_weight)
         if weight.shape == ids.shape and (weight > 0).any():
@@ -366,5 +408,3 @@ def _concatenated(parts: list):
     if isinstance(parts[0], pd.DataFrame | pd.Series):
         return pd.concat(parts, ignore_index=True)
     return np.concatenate([np.asarray(part) for part in parts])
-
-

@@ -13,6 +13,7 @@ from autokit.federated.algorithms import ALGORITHMS
 from autokit.federated.communication import COMMUNICATIONS
 from autokit.federated.engines import ENGINES
 from autokit.federated.steps import ServerStep
+from autokit.privacy import DifferentialPrivacy
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
@@ -36,14 +37,17 @@ PARAMETERS_DOC = """
         Passes of a client over its rows in a round.
     batch_size : int, default=32
         Of a client's steps; the last of an epoch has what is left.
-    client_learning_rate : float, default=0.1
-        Of the clients' SGD.
+    client_learning_rate : float or None, default=None
+        Of the clients' SGD; None is 0.1 for classes and 0.02 for numbers.
     server_optimizer : str, keras.optimizers.Optimizer, ServerStep or None, default=None
         The server's step along the mean update: "sgd", "adam", "adagrad", or a Keras optimizer of
         these kinds. None is the algorithm's own.
     privacy : DifferentialPrivacy or None, default=None
-        Clip and noise so that the model tells little of any client, or of any row; stops when the
-        budget is spent. See `autokit.privacy.DifferentialPrivacy`.
+        Clip and noise the updates so that the model tells little of any client, or of any row
+        (``level="example"``: accounted for the client with the fewest rows as if it took part in
+        every round). The noise is such that `n_rounds` rounds spend the budget, and no round goes
+        beyond it. See `autokit.privacy.DifferentialPrivacy`. What the estimator learns before the first round
+        (columns, scaling, classes) and validation data are not accounted for.
     aggregator : str or Aggregator, default="mean"
         "mean", "median", "trimmed_mean", "krum", "multi_krum" or "norm_clipping": what makes one
         update of many. All but the mean hold against some hostile clients.
@@ -74,6 +78,8 @@ ATTRIBUTES_DOC = """
         Rounds done, those of `partial_fit` too.
     client_names_ : list
         Of the last training.
+    ledger_ : Ledger
+        With privacy: what all rounds have spent, see `autokit.privacy.Ledger`.
     encoder_, target_, n_features_in_, feature_names_in_
         See `autokit.base.KerasEstimator`.
 """
@@ -90,9 +96,9 @@ class FederatedParameters:
         "clients_per_round": [None, _POSITIVE, Interval(Real, 0, 1, closed="right")],
         "local_epochs": [_POSITIVE],
         "batch_size": [_POSITIVE],
-        "client_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "client_learning_rate": [None, Interval(Real, 0, None, closed="neither")],
         "server_optimizer": [None, str, ServerStep, keras.optimizers.Optimizer],
-        "privacy": [None],
+        "privacy": [None, DifferentialPrivacy],
         "aggregator": [StrOptions(set(AGGREGATORS)), HasMethods(["limited", "combine"])],
         "communication": [
             None, StrOptions(set(COMMUNICATIONS)), HasMethods(["pack", "unpack"])
@@ -113,7 +119,7 @@ class FederatedParameters:
         clients_per_round=None,
         local_epochs=1,
         batch_size=32,
-        client_learning_rate=0.1,
+        client_learning_rate=None,
         server_optimizer=None,
         privacy=None,
         aggregator="mean",

@@ -19,7 +19,7 @@ and one round, on whichever engine, is this::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from numbers import Real
@@ -84,6 +84,9 @@ class Federation:
     seed : int
     layout : WeightLayout
         Of `model`.
+    structure : callable or None
+        ``(weights) -> weights``: brings the server's back to what a compressed network holds, such
+        as zeros, after each round.
     """
 
     model: keras.Model
@@ -100,6 +103,7 @@ class Federation:
     batch_norm: str = "average"
     communication: Communication | None = None
     privacy: Any = None
+    structure: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def step(self) -> ServerStep:
@@ -226,7 +230,7 @@ class FederatedAlgorithm(BaseEstimator):
     has_variates: ClassVar[bool] = False
 
     def objective(self, objective: Objective, anchor: Sequence) -> Objective:
-        """Client: what is minimised, in the graph. `anchor`: the parameters that it started from."""
+        """Client: what is minimised, in the graph. `anchor`: the parameters it started from."""
         return objective
 
     def correction(self, shared: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ _SAMPLING, _BATCHES, _SEED, _NOISE, _FAULTS, _PACKING = range(6)  # what a seed 
 
 def generator(seed: int, purpose: int, round_number: int, client: int = 0) -> np.random.Generator:
     """A generator of its own for a purpose, a round, and a client."""
+    if seed >> 56:  # secret ones of private trainings
+        return np.random.default_rng([seed, purpose, round_number, client])
     key = np.array([seed << 8 | purpose, round_number << 32 | client], np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
 
@@ -51,6 +53,26 @@ def batches(
         order = rng.permutation(n_rows).astype(np.int32)
         steps += [order[i : i + batch_size] for i in range(0, n_rows, batch_size)]
     return steps
+
+
+def lots(
+    seed: int,
+    round_number: int,
+    client: int,
+    n_rows: int,
+    *,
+    local_epochs: int,
+    batch_size: int,
+) -> list[np.ndarray]:
+    """As `batches`, but each row takes part in each step with probability ``batch_size / n_rows``.
+
+    As accountants of single rows suppose (Poisson sampling): steps have different numbers of rows,
+    perhaps none.
+    """
+    rng = generator(seed, _BATCHES, round_number, client)
+    n_steps = local_epochs * -(-n_rows // batch_size)
+    rate = min(1.0, batch_size / n_rows)
+    return [np.flatnonzero(rng.random(n_rows) < rate).astype(np.int32) for _ in range(n_steps)]
 
 
 def client_seed(seed: int, round_number: int, client: int) -> np.ndarray:

@@ -24,8 +24,8 @@ def broadcast_of(federation: Federation, state: ServerState) -> Broadcast:
     if algorithm.has_variates and not shared.size:
         shared = np.zeros(layout.n_params, np.float32)
     clip_norm = 0.0
-    if federation.privacy is not None:
-        clip_norm = federation.privacy.clip_norm(state.privacy)
+    if federation.privacy is not None and federation.privacy.hides_clients:
+        clip_norm = federation.privacy.norm(state.privacy)
     return Broadcast(state.round, state.weights, shared, clip_norm)
 
 
@@ -85,7 +85,9 @@ class Round:
             self._change += updates.changes.sum(axis=0, dtype=np.float64)
         federation = self.federation
         deltas = federation.aggregator.limited(updates.deltas)
-        counts_rows = federation.algorithm.weighted and federation.privacy is None
+        private = federation.privacy
+        hides_clients = private is not None and private.hides_clients
+        counts_rows = federation.algorithm.weighted and not hides_clients
         weights = updates.n_rows.astype(np.float64) if counts_rows else np.ones(len(deltas))
         self._weight += float(weights.sum())
         if federation.aggregator.is_mean:
@@ -97,21 +99,27 @@ class Round:
         """The state after the round, and what to tell of it."""
         federation, state = self.federation, self.state
         layout, algorithm, private = federation.layout, federation.algorithm, federation.privacy
+        hides_clients = private is not None and private.hides_clients
         after = replace(state, round=state.round + 1, kept={**state.kept, **self._kept})
         mean = None
-        if private is not None:
+        if hides_clients:
             rng = noise_generator(federation.seed, state.round)
             mean, after.privacy = private.release(
-                self._total, self.broadcast.clip_norm, self._within, state.privacy, rng
+                self._total,
+                self.broadcast.clip_norm,
+                self._within,
+                len(self._clients),
+                state.privacy,
+                rng,
             )
         elif self._clients:
             mean = self._mean()
         if mean is not None:
             n = layout.n_params
-            params, after.rule = federation.step.apply(
-                state.weights[:n], mean[:n], state.rule
-            )
+            params, after.rule = federation.step.apply(state.weights[:n], mean[:n], state.rule)
             after.weights = np.concatenate([params, state.weights[n:] + mean[n:]])
+            if federation.structure is not None:
+                after.weights = federation.structure(after.weights)
         if algorithm.has_variates and self._clients:
             share = len(self._clients) / len(federation.clients)
             change = self._change / len(self._clients)
@@ -139,4 +147,3 @@ class Round:
         if self.federation.batch_norm == "local":
             size -= 4 * int(self.federation.layout.normalization_mask.sum())
         return size
-

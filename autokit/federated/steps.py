@@ -18,6 +18,8 @@ RULES = {
     "fed_yogi": fed_yogi,
 }
 
+_NAMED = ("sgd", "adam", "adagrad")  # Keras' optimizers that are steps
+
 
 @dataclass(frozen=True, init=False)
 class ServerStep:
@@ -35,12 +37,24 @@ class ServerStep:
     rule : str
     settings : tuple of (str, value)
         All of the rule's arguments, defaults filled in.
+
+    Raises
+    ------
+    ValueError
+        There is no such rule.
+    TypeError
+        The rule has no such setting, or needs another.
     """
 
     rule: str
     settings: tuple
 
     def __init__(self, rule: str, **settings):
+        if rule not in RULES:
+            raise ValueError(
+                f"The rule of a ServerStep must be one of {', '.join(map(repr, RULES))}; got "
+                f"{rule!r}."
+            )
         bound = inspect.signature(RULES[rule]).bind(**settings)
         bound.apply_defaults()
         object.__setattr__(self, "rule", rule)
@@ -74,7 +88,9 @@ class ServerStep:
         rule = self.updater()
         tensors = [tf.constant(params)]
         fresh = rule.init(tensors)
-        before = tf.nest.pack_sequence_as(fresh, [tf.constant(s) for s in state]) if state else fresh
+        before = (
+            tf.nest.pack_sequence_as(fresh, [tf.constant(s) for s in state]) if state else fresh
+        )
         changes, after = rule.update([tf.constant(-mean)], before, tensors)
         return params + changes[0].numpy(), [part.numpy() for part in tf.nest.flatten(after)]
 
@@ -94,6 +110,8 @@ def step_of(optimizer) -> ServerStep:
     """
     if isinstance(optimizer, ServerStep):
         return optimizer
+    if isinstance(optimizer, str) and optimizer.lower() not in _NAMED:
+        raise _no_step(repr(optimizer))
     given = keras.optimizers.get(optimizer)
     config = given.get_config()
     extras = [
@@ -105,13 +123,8 @@ def step_of(optimizer) -> ServerStep:
     if isinstance(config["learning_rate"], dict):
         extras.append("a learning-rate schedule")
     kind = type(given).__name__.lower()
-    if kind not in ("sgd", "adam", "adagrad") or extras:
-        raise ValueError(
-            f"The 'server_optimizer' parameter must be 'sgd', 'adam' or 'adagrad', a Keras "
-            f"optimizer of these kinds without extras, or a ServerStep; got {type(given).__name__}"
-            f"{' with ' + ', '.join(extras) if extras else ''}. The algorithms 'fedadam', "
-            "'fedyogi' and 'fedadagrad' bring their own."
-        )
+    if kind not in _NAMED or extras:
+        raise _no_step(type(given).__name__ + (f" with {', '.join(extras)}" if extras else ""))
     rate = float(config["learning_rate"])
     if kind == "sgd":
         return ServerStep(
@@ -123,9 +136,14 @@ def step_of(optimizer) -> ServerStep:
     if kind == "adam":
         names = ("beta_1", "beta_2", "epsilon")
         return ServerStep("adam", learning_rate=rate, **{n: float(config[n]) for n in names})
-    return ServerStep(
-        "adagrad",
-        learning_rate=rate,
-        epsilon=float(config["epsilon"]),
-        initial=float(config["initial_accumulator_value"]),
+    # Keras adds its epsilon below the root, where it is one with the initial value
+    initial = float(config["initial_accumulator_value"]) + float(config["epsilon"])
+    return ServerStep("adagrad", learning_rate=rate, epsilon=0.0, initial=initial)
+
+
+def _no_step(got: str) -> ValueError:
+    return ValueError(
+        "The 'server_optimizer' parameter must be 'sgd', 'adam' or 'adagrad', a Keras optimizer of "
+        f"these kinds without extras, or a ServerStep; got {got}. The algorithms 'fedadam', "
+        "'fedyogi' and 'fedadagrad' bring their own."
     )

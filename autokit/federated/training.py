@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,7 +18,11 @@ from autokit.federated.protocols import (
     ServerState,
 )
 from autokit.federated.schedule import drawn
+from autokit.federated.weights import WeightLayout
+from autokit.privacy import Ledger, PrivacyBudgetSpent
 from autokit.training import TrainingDiverged
+
+_log = logging.getLogger("autokit.federated")
 
 
 @dataclass
@@ -30,10 +35,13 @@ class Rounds:
         After the last finished round.
     history : dict of list
         A value a round.
+    ledger : Ledger or None
+        What private rounds have spent.
     """
 
     state: ServerState
     history: dict[str, list] = field(default_factory=dict)
+    ledger: Ledger | None = None
 
 
 def run_rounds(
@@ -44,6 +52,7 @@ def run_rounds(
     *,
     per_round: int | None,
     model: keras.Model,
+    weights_of: Callable[[ServerState], np.ndarray] = lambda state: state.weights,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     judge: Callable[[], dict[str, float]] | None = None,
 ) -> None:
@@ -61,6 +70,8 @@ def run_rounds(
         Clients of a round; None is all. Private rounds draw each client for itself.
     model : keras.Model
         Written after each round if `callbacks` or `judge` look at it.
+    weights_of : callable, default: the server's
+        What is written.
     callbacks : sequence of keras.callbacks.Callback
         A round is their epoch.
     judge : callable, default=None
@@ -70,40 +81,84 @@ def run_rounds(
     ------
     TrainingDiverged
         No client of a round had a finite update.
+    PrivacyBudgetSpent
+        Not one more round is within the budget.
     """
     hooks = keras.callbacks.CallbackList(
         list(callbacks), model=model, epochs=n_rounds, steps=1, verbose=0
     )
     private = federation.privacy
     n_clients = len(federation.clients)
-    rate = None if private is None else private.sampling_rate
+    rate = None if private is None else private.client_rate
     first = done.state.round
     logs: dict[str, float] = {}
     model.stop_training = False
     with engine.open(federation, done.state) as run:
         hooks.on_train_begin()
         for number in range(first, first + n_rounds):
-            if private is not None and private.is_spent(number):
+            if private is not None and not private.affords_round(done.ledger):
+                if number == first:
+                    raise PrivacyBudgetSpent(
+                        f"No round is left in the budget of {private.privacy}: "
+                        f"{done.ledger.n_steps} rounds have spent it. Keep the model as it is, or "
+                        "accept a larger 'epsilon'."
+                    )
                 break
             hooks.on_epoch_begin(number - first)
             chosen = drawn(federation.seed, number, n_clients, per_round, rate)
             report = run.round(chosen)
-            _check(report, federation)
+            if private is None:
+                _check(report, federation)
             done.state = run.state
+            if private is not None:
+                done.ledger = private.after_round(done.ledger)
             logs = {"loss": report.loss}
             if not np.isnan(report.score):
                 logs["score"] = report.score
             if private is not None:
-                logs["epsilon"] = private.epsilon(number + 1)
+                logs["epsilon"] = private.spent(done.ledger)
+                _check(report, federation)  # what it spent is spent
             if callbacks or judge is not None:
-                federation.layout.write(model, done.state.weights)
+                federation.layout.write(model, weights_of(done.state))
             if judge is not None:
                 logs |= judge()
             _note(done.history, logs, report, federation.clients.names)
+            _log.info(
+                "round %d: %d clients, %d dropped, loss %.4f",
+                number, len(report.clients), len(report.dropped), report.loss,
+            )  # fmt: skip
             hooks.on_epoch_end(number - first, logs)
             if model.stop_training:
                 break
         hooks.on_train_end(logs)
+        if callbacks:
+            done.state = adopted(done.state, weights_of(done.state), model)
+
+
+def adopted(state: ServerState, written: np.ndarray, model: keras.Model) -> ServerState:
+    """A state with the weights that others put into the model: callbacks, or a compression.
+
+    Parameters
+    ----------
+    state : ServerState
+    written : np.ndarray of shape (size,)
+        What was written into the model.
+    model : keras.Model
+        With other weights perhaps; momenta and what clients keep are dropped if it has others
+        than before.
+
+    Returns
+    -------
+    ServerState
+    """
+    found = WeightLayout.of(model).vector(model)
+    if found.shape != written.shape:
+        return ServerState(found, round=state.round, privacy=state.privacy)
+    changed = found != written
+    if not changed.any():
+        return state
+    # in an engine of another process they would be those of before
+    return replace(state, weights=np.where(changed, found, state.weights), engine={})
 
 
 def _check(report: RoundReport, federation: Federation) -> None:

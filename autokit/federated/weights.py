@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from autokit._backend import keras, tf
+from autokit.training.constraints import Constraints
 from autokit.training.state import assign, is_statistic
 
 
@@ -77,12 +78,12 @@ class WeightLayout:
 
     def vector(self, model: keras.Model) -> np.ndarray:
         """A model's weights, float32 of shape (size,)."""
-        parts = [np.ravel(v.value.numpy()) for v in self._variables(model)]
+        parts = [np.ravel(v.value.numpy()) for v in self.variables(model)]
         return np.concatenate([*parts, np.zeros(0, np.float32)]).astype(np.float32)
 
     def write(self, model: keras.Model, vector: np.ndarray) -> None:
         """Write a vector into a model of this layout."""
-        variables = self._variables(model)
+        variables = self.variables(model)
         assign(variables, [part.astype(str(v.dtype)) for v, part in zip(
             variables, self.arrays(vector), strict=True)])  # fmt: skip
 
@@ -98,7 +99,8 @@ class WeightLayout:
         lead = [-1] if lead == [None] else lead
         parts = tf.split(vector, self.sizes, axis=-1) if self.size else []
         tensors = [
-            tf.reshape(part, [*lead, *shape]) for part, shape in zip(parts, self.shapes, strict=True)
+            tf.reshape(part, [*lead, *shape])
+            for part, shape in zip(parts, self.shapes, strict=True)
         ]
         return tensors[: self.n_trainable], tensors[self.n_trainable :]
 
@@ -119,7 +121,8 @@ class WeightLayout:
         ]
         return tf.concat(parts, axis=-1)
 
-    def _variables(self, model: keras.Model) -> list:
+    def variables(self, model: keras.Model) -> list:
+        """A model's variables, in the order of a vector."""
         buffers = model.non_trainable_variables
         return [*model.trainable_variables, *(buffers[i] for i in self.statistics)]
 
@@ -127,3 +130,26 @@ class WeightLayout:
 def flat_layers(model: keras.Model) -> list:
     """All layers, those inside nested models and wrappers too."""
     return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+
+
+def structure_of(
+    model: keras.Model, constraints: Constraints | None
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What brings a vector to the structure that a model's variables have now, or None."""
+    if constraints is None:
+        return None
+    layout = WeightLayout.of(model)
+    places = {id(variable): i for i, variable in enumerate(layout.variables(model))}
+    projections = {}
+    for number, make in constraints.projections.items():
+        variable, projection = model.variables[number], make()
+        projection.begin(variable)
+        projections[places[id(variable)]] = projection
+
+    def structured(vector: np.ndarray) -> np.ndarray:
+        arrays = layout.arrays(vector)
+        for place, projection in projections.items():
+            arrays[place] = projection(tf.constant(arrays[place])).numpy()
+        return np.concatenate([np.ravel(array) for array in arrays])
+
+    return structured

@@ -13,7 +13,7 @@ import importlib
 from typing import Any
 
 _KERAS = {"epochs": 12, "batch_size": 16, "learning_rate": 0.01, "random_state": 0}
-_FEDERATED = {"n_rounds": 12, "batch_size": 16, "client_learning_rate": 0.1, "random_state": 0}
+_FEDERATED = {"n_rounds": 12, "batch_size": 16, "random_state": 0}
 # two architectures, so that nearly every fit finds its compiled program
 _TINY_SPACE = {
     "widths": (16, 32),

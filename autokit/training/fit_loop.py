@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from autokit._backend import keras, tf
-from autokit.training.batches import DEVICE_BYTES, Batch, chunks
+from autokit.training.batches import DEVICE_BYTES, Batch
 from autokit.training.constraints import Constraints
 from autokit.training.objectives import TensorBatch, make_loss
+from autokit.training.orders import ORDERS
 from autokit.training.programs import Program, borrowed, has_schedule
 from autokit.training.progress import EpochProgress
-from autokit.training.regime import Regime
+from autokit.training.regime import Regime, descent
 from autokit.training.state import assign
 from autokit.training.watching import Checkpoint, current_watch
 
@@ -145,7 +146,7 @@ def fit(
     loss = make_loss(config.loss)
     optimizer = make_optimizer(config)
     with borrowed(model, optimizer, loss, optimizer_state, constraints, regime) as program:
-        run = _Run(program, train, validation, config, seed, deadline, on_epoch)
+        run = _Run(program, train, validation, config, seed, deadline, on_epoch, regime)
         if watch is not None:
             run.watch = lambda epoch, logs: watch.epoch(model, program, epoch, logs)
         continues = watch is not None and _depends_on_the_past_alone(run, callbacks)
@@ -198,8 +199,10 @@ class _Best:
 class _Run:
     """One pass through the epochs."""
 
-    def __init__(self, program, train, validation, config, seed, deadline, on_epoch):
+    def __init__(self, program, train, validation, config, seed, deadline, on_epoch, regime):
         self.program: Program = program
+        regime = regime or descent()
+        self.draw, self.report, self.steps_done = ORDERS[regime.order], regime.report, 0
         self.train, self.config, self.deadline, self.on_epoch = train, config, deadline, on_epoch
         self.rng = np.random.default_rng(seed)
         self.on_device = _tensors(train) if train.size_bytes <= DEVICE_BYTES else None
@@ -289,7 +292,7 @@ class _Run:
         return "epochs"
 
     def _epoch(self, epoch):
-        order = self.rng.permutation(len(self.train)).astype("int32")
+        order = self.draw(self.rng, len(self.train), self.config.batch_size)
         self.batch_done = 0
         rows = losses = hits = 0.0
         finished = True
@@ -298,27 +301,29 @@ class _Run:
             rows, losses, hits = rows + n, losses + loss, hits + hit
             if not finished:
                 break
-        logs = {"loss": losses / rows}
+        logs = {"loss": losses / max(rows, 1)}
         if self.classifies:
-            logs["accuracy"] = hits / rows
+            logs["accuracy"] = hits / max(rows, 1)
         if self.validation is not None:
             loss, accuracy = self.program.evaluate(self.validation)
             logs["val_loss"] = loss
             if self.classifies:
                 logs["val_accuracy"] = accuracy
+        self.steps_done += self.batch_done
+        if self.report is not None:
+            logs |= self.report(self.steps_done)
         return logs, finished
 
     def _pieces(self, order):
         if self.on_device is not None:
-            yield self.on_device, tf.constant(order)
+            yield self.on_device, order
             return
-        for piece in chunks(self.train, order, self.config.batch_size):
-            yield _tensors(piece), tf.range(len(piece))
+        for piece, inner in order.pieces(self.train):
+            yield _tensors(piece), inner
 
     def _piece(self, epoch, batch, order):
         """Train on rows that are on the device, in as few compiled calls as allowed."""
-        size, n_rows = self.config.batch_size, int(order.shape[0])
-        n_steps = -(-n_rows // size)
+        rows, n_steps = tf.constant(order.rows), order.n_steps
         losses = hits = 0.0
         step = 0
         while step < n_steps:
@@ -326,19 +331,19 @@ class _Run:
             if self.per_step:
                 self.hooks.on_train_batch_begin(self.batch_done)
             clock = time.monotonic()
-            loss, hit, reached = self.program.train(batch, order, step, stop, size)
+            loss, hit, reached = self.program.train(batch, rows, step, stop, order.size)
             self._learn_pace(stop - step, time.monotonic() - clock)
             if not math.isfinite(loss):
                 self._diverged(epoch, reached)
-            rows = min(stop * size, n_rows) - step * size
             if self.per_step:
-                logs = {"loss": loss / rows} | ({"accuracy": hit / rows} if self.classifies else {})
+                n = max(1, order.n_rows(step, stop))
+                logs = {"loss": loss / n} | ({"accuracy": hit / n} if self.classifies else {})
                 self.hooks.on_train_batch_end(self.batch_done, logs)
             self.batch_done += stop - step
             losses, hits, step = losses + loss, hits + hit, stop
             if self.deadline is not None and time.monotonic() >= self.deadline:
                 break
-        return min(step * size, n_rows), losses, hits, step == n_steps
+        return order.n_rows(0, step), losses, hits, step == n_steps
 
     def _steps_per_call(self, n_steps):
         if self.per_step:

@@ -102,8 +102,7 @@ def n_correct(loss: keras.losses.Loss, targets, outputs, weight=None) -> tf.Tens
         right = tf.equal(outputs > threshold, answers > 0.5)
     else:
         return tf.constant(float("nan"))
-    shares = tf.reshape(tf.cast(right, tf.float32), (tf.shape(right)[0], -1))
-    shares = tf.reduce_mean(shares, axis=1)
+    shares = tf.reduce_mean(tf.cast(right, tf.float32), axis=list(range(1, right.shape.rank)))
     return tf.reduce_sum(shares if weight is None else shares * weight)
 
 

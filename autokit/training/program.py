@@ -44,7 +44,7 @@ class Program:
         self._use(regime or descent())
 
     def _use(self, regime: Regime) -> None:
-        self._gradient = regime.gradient
+        self._gradient, self._has_gaps = regime.gradient, regime.order == "poisson"
         self._fixed, self._running = _flat(regime.fixed), _flat(regime.running)
         self._specs = [*regime.fixed_specs(), *regime.running_specs()]
         # a trace keeps what it saw of these for good: their structure, not their arrays
@@ -152,7 +152,7 @@ class Program:
         model, optimizer = self.model, self.optimizer
         params, buffers = model.trainable_variables, model.non_trainable_variables
         fixed_like, running_like = self._fixed_like, self._running_like
-        n_fixed = len(self._fixed)
+        n_fixed, has_gaps = len(self._fixed), self._has_gaps
         gradient = self._gradient(
             model, self.loss, lambda own: lambda p, b, batch: _scaled(own(p, b, batch), optimizer)
         )
@@ -175,6 +175,8 @@ class Program:
 
             def body(i, losses, hits, *running):
                 chosen = order[i * batch_size : (i + 1) * batch_size]
+                if has_gaps:
+                    chosen = tf.boolean_mask(chosen, chosen >= 0)
                 batch = TensorBatch(*(tf.gather(t, chosen) for t in tensors))
                 running = tf.nest.pack_sequence_as(running_like, running)
                 loss, hit, running = step(batch, fixed, running)

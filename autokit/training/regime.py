@@ -36,6 +36,10 @@ class Regime:
         What steps read and change; its values after training are ``FitResult.running``.
     free : tuple of str
         Keys of `fixed`, which is a dict then.
+    order : {"shuffled", "poisson"}, default="shuffled"
+        How steps draw their rows, see `autokit.training.orders`.
+    report : callable or None, default=None
+        ``(n_steps) -> dict of str to float``: further logs of an epoch, by the steps so far.
     """
 
     key: str
@@ -43,6 +47,8 @@ class Regime:
     fixed: Any = field(default_factory=dict)
     running: Any = field(default_factory=dict)
     free: tuple[str, ...] = ()
+    order: str = "shuffled"
+    report: Callable[[int], dict[str, float]] | None = None
 
     def fixed_specs(self) -> list[tf.TensorSpec]:
         """What a trace must know of each array of `fixed`, in the order of ``tf.nest.flatten``."""

@@ -21,7 +21,8 @@ class Krum(Aggregator):
     ----------
     n_byzantine : int or float in [0, 0.5), default=0.25
         Hostile clients of a round that it holds against: a number, or a share of them, rounded
-        down. The proof needs ``2 f + 2 < n``.
+        down. The proof needs ``2 f + 2 < n``: a number must leave so many, a share is lowered to
+        it where clients drop out.
 
     References
     ----------
@@ -69,7 +70,7 @@ class Krum(Aggregator):
     def _hostile(self, n: int) -> int:
         if isinstance(self.n_byzantine, Integral):
             return int(self.n_byzantine)
-        return int(n * self.n_byzantine + 1e-9)
+        return min(int(n * self.n_byzantine + 1e-9), max(0, (n - 3) // 2))
 
 
 class MultiKrum(Krum):

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit.federated.protocols import Aggregator
 
@@ -29,13 +29,18 @@ class NormClipping(Aggregator):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "norm": [Interval(Real, 0, None, closed="neither"), str],
+        "norm": [Interval(Real, 0, None, closed="neither"), StrOptions({"median"})],
         "inner": [None, HasMethods(["combine", "limited"])],
     }
 
     def __init__(self, norm="median", inner=None):
         self.norm = norm
         self.inner = inner
+
+    def _validate_params(self):
+        super()._validate_params()
+        if self.inner is not None:
+            self.inner._validate_params()
 
     @property
     def is_mean(self) -> bool:

@@ -1,12 +1,12 @@
 """Local training of many clients in one compiled function.
 
-Two forms of the same computation: `_looped` takes any network, a client and a batch after the
-other in the graph; `_side_by_side` trains small dense networks of all clients at once, each step
-one multiplication of stacked matrices.
+Nothing is traced again from round to round, nor for another federation with the same architecture,
+loss and algorithm.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,22 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from autokit._backend import keras, tf
+from autokit.federated.engines.local import all_at_once, one_by_one, parts_of
+from autokit.federated.engines.side_by_side import is_side_by_side, with_patches
 from autokit.federated.protocols import Broadcast, Federation, Updates
-from autokit.federated.schedule import batches, client_seed
-from autokit.federated.weights import WeightLayout, flat_layers
-from autokit.training import Batch, TensorBatch, task_objective, value_and_gradient
-from autokit.training.objectives import n_correct
+from autokit.federated.schedule import batches, client_seed, lots
+from autokit.training import Batch, TensorBatch
 from autokit.training.programs import architecture_key
 
 KEPT_COLLECTORS = 4
-# Beyond this many weights a client's own matrices fill the caches, and side by side is slower.
-SIDE_BY_SIDE_WEIGHTS = 30_000
-
-_ROWWISE = (
-    "Activation", "Add", "Concatenate", "Dense", "ELU", "Flatten", "InputLayer", "LayerNormalization",
-    "LeakyReLU", "Multiply", "Normalization", "PReLU", "ReLU", "Rescaling", "Reshape", "Softmax",
-    "Subtract",
-)  # fmt: skip
 
 
 class Work(NamedTuple):
@@ -54,7 +46,9 @@ def work_of(federation: Federation, round_number: int, client: int, data: Batch)
     """A client's rows and its batches of a round."""
     n_rows = len(data)
     whole = federation.algorithm.whole_batch
-    steps = batches(
+    private = federation.privacy
+    draw = batches if private is None or private.hides_clients else lots
+    steps = draw(
         federation.seed,
         round_number,
         client,
@@ -110,36 +104,31 @@ class Collector:
         rows, first = _rows_of(work)
         given = {"corrections": corrections, "starts": starts}
         given = {name: value for name, value in given.items() if value is not None}
+        n, size = len(work), (None, None)
         if self.side_by_side:
-            plan = _grid(work, first)
+            size = self._traces.room(n, max(len(step) for part in work for step in part.steps))
+            plan = _grid(work, first, size)
+            given = {k: np.pad(v, ((0, size[0] - n), (0, 0))) for k, v in given.items()}
         else:
             plan = _line(work, first, self.federation.seed, broadcast.round)
-        run = self._traces.get(rows, tuple(given))
+        private = self.federation.privacy
+        if private is not None and not private.hides_clients:
+            n_rows = np.array([len(part.data) for part in work])
+            given["lots"] = private.lots(n_rows, self.federation.batch_size)
+        run = self._traces.get(rows, tuple(given), size)
         rate = np.float32(self.federation.learning_rate)
-        tensors = (*_parts(rows), broadcast.weights, rate, *plan, *given.values())
-        deltas, losses, hits = run(*map(tf.convert_to_tensor, tensors))
+        tensors = (*parts_of(rows), broadcast.weights, rate, *plan, *given.values())
+        results = run(*map(tf.convert_to_tensor, tensors))
+        deltas, losses, hits = (result.numpy()[:n] for result in results)
         return Updates(
             clients=np.array([part.client for part in work]),
-            deltas=deltas.numpy(),
+            deltas=deltas,
             n_rows=np.array([len(part.data) for part in work]),
             n_steps=np.array([len(part.steps) for part in work]),
-            losses=losses.numpy().astype(float),
-            hits=hits.numpy().astype(float),
+            losses=losses.astype(float),
+            hits=hits.astype(float),
             n_met=np.array([sum(map(len, part.steps)) for part in work]),
         )
-
-
-def is_side_by_side(federation: Federation) -> bool:
-    """Whether a network's clients are trained at once: rows and clients must not mix in it."""
-    model, layers = federation.model, flat_layers(federation.model)
-    return (
-        isinstance(model, keras.Sequential) or type(model).__name__ == "Functional"
-    ) and (
-        federation.layout.size <= SIDE_BY_SIDE_WEIGHTS
-        and architecture_key(model) is not None
-        and all(type(layer).__name__ in _ROWWISE for layer in layers)
-        and all(getattr(layer, "activity_regularizer", None) is None for layer in layers)
-    )
 
 
 def _rows_of(work: Sequence[Work]) -> tuple[TensorBatch, np.ndarray]:
@@ -162,20 +151,17 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _parts(rows: TensorBatch) -> list:
-    return [part for part in rows if part is not None]
-
-
-def _grid(work: Sequence[Work], first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _grid(work: Sequence[Work], first: np.ndarray, size: tuple[int, int]) -> tuple:
     """Places of rows, (n_steps, n_clients, batch), and how many of a batch are real."""
+    n_clients, width = size
     n_steps = max(len(part.steps) for part in work)
-    sizes = np.zeros((len(work), n_steps), np.int32)
+    sizes = np.zeros((n_clients, n_steps), np.int32)
     for k, part in enumerate(work):
         sizes[k, : len(part.steps)] = [len(step) for step in part.steps]
-    places = np.zeros((len(work), n_steps, sizes.max()), np.int32)
-    is_real = np.arange(sizes.max()) < sizes[..., None]
+    places = np.zeros((n_clients, n_steps, width), np.int32)
+    is_real = np.arange(width) < sizes[..., None]
     places[is_real] = np.concatenate([step for part in work for step in part.steps])
-    places += first[:, None, None]
+    places[: len(work)] += first[:, None, None]
     places, sizes = places.transpose(1, 0, 2), sizes.T
     return places, sizes
 
@@ -194,32 +180,55 @@ class _Traces:
 
     def __init__(self, federation: Federation, side_by_side: bool, own_copy: bool):
         model = federation.model
-        if own_copy:
+        if side_by_side:
+            model = keras.models.clone_model(model, clone_function=with_patches)
+        elif own_copy:
             model = model.__class__.from_config(model.get_config())
-        make, self._plan = (_grid_run, _GRID) if side_by_side else (_line_run, _LINE)
-        self._make = lambda names: make(
-            model, federation.loss, federation.algorithm, federation.layout, names
-        )
-        layout = federation.layout
-        self._weights = tf.TensorSpec((layout.size,), tf.float32)
-        self._given = {
-            "corrections": tf.TensorSpec((None, layout.n_params), tf.float32),
-            "starts": tf.TensorSpec((None, layout.size), tf.float32),
-        }
+        make, self._plan = (all_at_once, _grid_specs) if side_by_side else (one_by_one, _line_specs)
+        self._sizes: set[tuple[int, int]] = set()
+        loss, algorithm, layout = federation.loss, federation.algorithm, federation.layout
+        # not of the federation: traces outlive it, and its clients' rows
+        self._make = lambda names: make(model, loss, algorithm, layout, names)
+        self._layout = layout
         self._concrete: dict = {}
         self._lock = threading.Lock()
 
-    def get(self, rows: TensorBatch, names: tuple[str, ...]):
+    def room(self, n_clients: int, width: int) -> tuple[int, int]:
+        """A size of grid for so many clients and rows of a batch.
+
+        A trace is for one size, in which TensorFlow finds its constants. A size that was traced
+        before, and is little larger than what is needed, will do.
+        """
+        with self._lock:
+            fitting = [
+                (n, w)
+                for n, w in self._sizes
+                if n_clients <= n <= 1.25 * n_clients and width <= w <= 1.25 * width
+            ]
+            if fitting:
+                return min(fitting)
+            # where sizes change from round to round, more are to come
+            margin = 1.1 if self._sizes else 1.0
+            size = math.ceil(n_clients * margin), width
+            self._sizes.add(size)
+            return size
+
+    def get(self, rows: TensorBatch, names: tuple[str, ...], size: tuple):
         """The function for rows of this kind; traced once."""
-        specs = [tf.TensorSpec((None, *p.shape[1:]), p.dtype) for p in _parts(rows)]
-        key = (*((s.dtype, tuple(s.shape)) for s in specs), names)
+        specs = [tf.TensorSpec((None, *p.shape[1:]), p.dtype) for p in parts_of(rows)]
+        key = (*((s.dtype, tuple(s.shape)) for s in specs), names, size)
         with self._lock:
             if key not in self._concrete:
-                rate = tf.TensorSpec((), tf.float32)
-                given = [self._given[name] for name in names]
+                layout = self._layout
+                weights = tf.TensorSpec((layout.size,), tf.float32)
+                widths = {"corrections": layout.n_params, "starts": layout.size, "lots": 3}
                 function = tf.function(_with_rows(self._make(names), len(specs)), autograph=False)
                 self._concrete[key] = function.get_concrete_function(
-                    *specs, self._weights, rate, *self._plan, *given
+                    *specs,
+                    weights,
+                    tf.TensorSpec((), tf.float32),
+                    *self._plan(*size),
+                    *(tf.TensorSpec((size[0], widths[name]), tf.float32) for name in names),
                 )
             return self._concrete[key]
 
@@ -232,8 +241,18 @@ def _with_rows(run, n_parts: int):
     return function
 
 
-_GRID = (tf.TensorSpec((None, None, None), tf.int32), tf.TensorSpec((None, None), tf.int32))
-_LINE = (*(tf.TensorSpec((None,), tf.int32) for _ in range(3)), tf.TensorSpec((None, 2), tf.uint32))
+def _grid_specs(n_clients: int, width: int) -> tuple:
+    return (
+        tf.TensorSpec((None, n_clients, width), tf.int32),
+        tf.TensorSpec((None, n_clients), tf.int32),
+    )
+
+
+def _line_specs(*_) -> tuple:
+    return *(tf.TensorSpec((None,), tf.int32) for _ in range(3)), tf.TensorSpec(
+        (None, 2), tf.uint32
+    )
+
 
 _kept: OrderedDict[str, _Traces] = OrderedDict()
 _kept_lock = threading.Lock()
@@ -254,146 +273,3 @@ def _traces_of(federation: Federation, side_by_side: bool) -> _Traces:
         while len(_kept) > KEPT_COLLECTORS:
             _kept.popitem(last=False)
         return _kept[key]
-
-
-def _gradient_of(model, loss, algorithm):
-    """``(params, buffers, batch, anchor) -> (Step, gradients)``."""
-    own = task_objective(model, loss)
-
-    def gradient(params, buffers, batch, anchor):
-        return value_and_gradient(algorithm.objective(own, anchor))(params, buffers, batch)
-
-    return gradient
-
-
-def _line_run(model, loss, algorithm, layout: WeightLayout, names):
-    """Any network: one client after the other, one batch after the other."""
-    gradient = _gradient_of(model, loss, algorithm)
-    buffers_of = _Buffers(model, layout)
-
-    def run(rows, weights, rate, order, steps, ends, seeds, *given):
-        given = dict(zip(names, given, strict=True))
-        n_clients = tf.shape(seeds)[0]
-        results = [tf.TensorArray(tf.float32, size=n_clients) for _ in range(3)]
-
-        def client(k, *results):
-            start = given["starts"][k] if "starts" in given else weights
-            anchor, statistics = layout.split(start)
-            pull = layout.split_params(given["corrections"][k]) if "corrections" in given else None
-
-            def step(i, params, buffers, losses, hits):
-                chosen = order[steps[i] : steps[i + 1]]
-                batch = TensorBatch(*(tf.gather(part, chosen) for part in _parts(rows)))
-                result, gradients = gradient(params, buffers, batch, anchor)
-                if pull is not None:
-                    gradients = [g + c for g, c in zip(gradients, pull, strict=True)]
-                params = [p - rate * g for p, g in zip(params, gradients, strict=True)]
-                count = tf.cast(tf.shape(chosen)[0], tf.float32)
-                losses += tf.cast(result.loss, tf.float32) * count
-                return (
-                    i + 1, params, result.buffers, losses,
-                    hits + n_correct(loss, batch.y, result.outputs),
-                )  # fmt: skip
-
-            # every step needs the weights of the one before: nothing can run ahead
-            _, params, buffers, losses, hits = tf.while_loop(
-                lambda i, *_: i < ends[k + 1],
-                step,
-                (ends[k], anchor, buffers_of(statistics, seeds[k]), 0.0, 0.0),
-                parallel_iterations=1,
-            )
-            delta = layout.join(params, buffers_of.statistics(buffers)) - start
-            values = (delta, losses, hits)
-            return k + 1, *(r.write(k, v) for r, v in zip(results, values, strict=True))
-
-        # one at a time: a client's activations are what fits into the cache
-        _, *results = tf.while_loop(
-            lambda k, *_: k < n_clients, client, (0, *results), parallel_iterations=1
-        )
-        return [result.stack() for result in results]
-
-    return run
-
-
-def _grid_run(model, loss, algorithm, layout: WeightLayout, names):
-    """A dense network of which rows do not depend on each other: all clients at once, masked."""
-    gradient = _gradient_of(model, loss, algorithm)
-    buffers_of = _Buffers(model, layout)
-
-    def run(rows, weights, rate, places, sizes, *given):
-        given = dict(zip(names, given, strict=True))
-        n_clients, width = tf.shape(places)[1], tf.shape(places)[2]
-        start = given["starts"] if "starts" in given else tf.tile(weights[None], [n_clients, 1])
-        anchor, statistics = layout.split(start)
-        has_pull = "corrections" in given
-        pull = layout.split_params(given["corrections"]) if has_pull else []
-        counts = tf.cast(sizes, tf.float32)
-
-        def of_client(args):
-            params, anchor, statistics, batch, pull, count, pace, mask = args
-            buffers = buffers_of(list(statistics), tf.zeros(2, tf.uint32))
-            batch = TensorBatch(*batch)
-            result, gradients = gradient(list(params), buffers, batch, list(anchor))
-            if has_pull:
-                gradients = [g + c for g, c in zip(gradients, pull, strict=True)]
-            params = [p - pace * g for p, g in zip(params, gradients, strict=True)]
-            hits = n_correct(loss, batch.y, result.outputs, mask)
-            return params, tf.cast(result.loss, tf.float32) * count, hits
-
-        def step(t, params, losses, hits):
-            place, count = places[t], counts[t]
-            mask = tf.sequence_mask(sizes[t], width, tf.float32)
-            # Keras divides by the rows of a batch, the absent ones too: weights make up for it
-            share = mask * (tf.cast(width, tf.float32) / tf.maximum(count, 1.0))[:, None]
-            batch = [tf.gather(part, place) for part in _parts(rows)]
-            batch = (*batch[:2], share * batch[2] if len(batch) > 2 else share)
-            pace = tf.where(count > 0, rate, 0.0)  # who has done all its steps stands still
-            nest = (params, anchor, statistics, batch, pull, count, pace, mask)
-            nest = tuple(tuple(part) if isinstance(part, list) else part for part in nest)
-            params, loss_sum, hit_sum = tf.vectorized_map(of_client, nest)
-            return t + 1, list(params), losses + loss_sum, hits + hit_sum
-
-        zeros = tf.zeros(n_clients)
-        some = tf.TensorShape((None,))
-        shapes = [tf.TensorShape((None, *shape)) for shape in layout.shapes[: layout.n_trainable]]
-        _, params, losses, hits = tf.while_loop(
-            lambda t, *_: t < tf.shape(places)[0],
-            step,
-            (0, anchor, zeros, zeros),
-            shape_invariants=(tf.TensorShape(()), shapes, some, some),
-            parallel_iterations=1,
-        )
-        return layout.join(params, statistics, n_lead=1) - start, losses, hits
-
-    return run
-
-
-class _Buffers:
-    """The non-trainable variables as a list of tensors, made of statistics and a seed."""
-
-    def __init__(self, model: keras.Model, layout: WeightLayout):
-        self._places = {place: i for i, place in enumerate(layout.statistics)}
-        self._others = [
-            None if place in self._places or _is_seed(v) else tf.constant(v.value.numpy())
-            for place, v in enumerate(model.non_trainable_variables)
-        ]
-
-    def __call__(self, statistics: list, seed) -> list:
-        buffers = []
-        for place, other in enumerate(self._others):
-            if place in self._places:
-                buffers.append(statistics[self._places[place]])
-            elif other is not None:
-                buffers.append(other)
-            else:
-                # generators of several layers must not draw the same
-                buffers.append(seed + tf.constant([place, 0], tf.uint32))
-        return buffers
-
-    def statistics(self, buffers: list) -> list:
-        """Those of a list of buffers."""
-        return [buffers[place] for place in self._places]
-
-
-def _is_seed(variable) -> bool:
-    return tuple(variable.shape) == (2,) and str(variable.dtype) == "uint32"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import warnings
 
 INSTALL = "pip install 'autokit[flower]'"
 # Since 1.42 a SuperLink speaks HTTP on one port; before, gRPC on several.
 MINIMUM = (1, 42)
+# Parts of Flower that are not of its public interface, and that a later version may move.
+PARTS = (
+    "flwr.supercore.control",
+    "flwr.supercore.runtime",
+    "flwr.superlink.grid",
+    "flwr.supernode.start_client_internal",
+)
 
 
 def require_flower() -> None:
@@ -16,7 +24,7 @@ def require_flower() -> None:
     Raises
     ------
     ImportError
-        It is not there, or too old.
+        It is not there, or too old, or so new that it is another one.
     """
     try:
         version = importlib.metadata.version("flwr")
@@ -32,4 +40,10 @@ def require_flower() -> None:
     with warnings.catch_warnings():
         # its typer asks Click for names that Click 9 will not have
         warnings.simplefilter("ignore", DeprecationWarning)
-        import flwr.app  # noqa: F401
+        try:
+            for part in PARTS:
+                importlib.import_module(part)
+        except ImportError as error:
+            raise ImportError(
+                f"The engine 'flower' does not know Flower {version} ({error}): {INSTALL}"
+            ) from error

@@ -9,12 +9,12 @@ nothing that a server sends is ever run: its app is this file's, whatever bundle
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,10 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict  # noqa: 
 from flwr.clientapp import ClientApp  # noqa: E402
 from flwr.common.constant import ErrorCode  # noqa: E402
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree  # noqa: E402
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents  # noqa: E402
+from flwr.supercore.inflatable.inflatable_utils import (  # noqa: E402
+    inflate_object_from_contents,
+    pull_objects,
+)
 from flwr.supercore.object_store import ObjectStoreFactory  # noqa: E402
 from flwr.supernode import start_client_internal as supernode  # noqa: E402
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState  # noqa: E402
@@ -35,13 +38,14 @@ from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState  # no
 from autokit.federated.client import trained  # noqa: E402
 from autokit.federated.clients import _opened  # noqa: E402
 from autokit.federated.engines.collector import Collector, work_of  # noqa: E402
+from autokit.federated.engines.flower.link import PATIENCE  # noqa: E402
 from autokit.federated.engines.flower.wire import Answer, Job, unpack_objects  # noqa: E402
 from autokit.federated.protocols import Federation  # noqa: E402
 from autokit.federated.weights import WeightLayout  # noqa: E402
 from autokit.training import Batch  # noqa: E402
 
 CACHED_BYTES = 1 << 28  # of rows that are kept in memory from round to round
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.5
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.015, 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -51,14 +55,19 @@ class Node:
     Parameters
     ----------
     files : dict of str to Path
-        An ``.npz`` file for each client, by its name: `X` and `y`, or encoded rows.
+        An ``.npz`` file with `X` and `y` for each client, by its name.
+    folder : Path, default=None
+        Instead of files: where folders are that the server writes encoded rows into.
     label : str
         What the server knows this node by; empty if it need not.
     """
 
-    def __init__(self, files: dict[str, Path], label: str = ""):
+    def __init__(self, files: dict[str, Path], folder: Path | None = None, label: str = ""):
         self.files, self.label = files, label
-        self.finished: str | None = None  # what the server said at the end
+        self._folder = folder
+        self.ended = ""  # what the server said at the end
+        self.is_done = False  # whether that was the end of the training
+        self.is_set_up = False
         self._rows: dict[str, Batch] = {}
         self._kept: dict[str, dict] = {}
         self._waiting: dict[str, tuple[int, dict]] = {}  # kept, if that round's update is used
@@ -66,12 +75,14 @@ class Node:
     def setup(self, content: RecordDict) -> RecordDict:
         """Take the network and all settings; tell of the clients that are here."""
         parts = unpack_objects(content)
-        self._encoder = parts.pop("encoder", None)
+        self._encoder, rows = parts.pop("encoder", None), parts.pop("rows", "")
+        if self._folder is not None:
+            self.files = {path.stem: path for path in (self._folder / rows).glob("*.npz")}
         model = parts["model"]
         federation = Federation(
             clients=None, aggregator=None, layout=WeightLayout.of(model), **parts
         )
-        self._collector = Collector(federation)
+        self._collector, self.is_set_up = Collector(federation), True
         self._rows, self._kept, self._waiting = {}, {}, {}
         sizes, failed = {}, {}
         for name in self.files if self._encoder is not None else ():
@@ -113,7 +124,8 @@ class Node:
 
     def stop(self, content: RecordDict) -> RecordDict:
         """The training is over."""
-        self.finished = str(content.config_records["end"]["why"])
+        end = content.config_records["end"]
+        self.ended, self.is_done = str(end["why"]), bool(end["is_done"])
         return RecordDict()
 
     def _before(self, name: str, took: int) -> dict:
@@ -218,10 +230,10 @@ class _Pauses:
         self._pause = SHORTEST_PAUSE_S
 
     def sleep(self, seconds: float) -> None:
-        if self._node.finished is not None:
+        if self._node.ended:
             raise SystemExit(0)
         time.sleep(min(seconds, self._pause))
-        self._pause = min(self._pause * 1.3, LONGEST_PAUSE_S)
+        self._pause = min(self._pause * 1.5, LONGEST_PAUSE_S)
 
 
 def run_node(
@@ -229,10 +241,9 @@ def run_node(
     superlink: str,
     root_certificate: bytes | None,
     *,
-    private_key: str | os.PathLike | None = None,
     patience_s: float | None = None,
 ) -> None:
-    """Be a SuperNode until the server ends the training; in the main thread.
+    """Be a SuperNode until the server ends the training, or is lost; in the main thread.
 
     Parameters
     ----------
@@ -243,22 +254,30 @@ def run_node(
         In PEM; None is without TLS.
     patience_s : float, default=None
         How long to try to reach a SuperLink that does not answer; None is for ever.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        A signal asked the process to end; the SuperLink knows that the node has left.
     """
     pauses = _Pauses(node)
     supernode.time = pauses
+    supernode.pull_objects = partial(pull_objects, **PATIENCE)
     try:
-        with contextlib.suppress(SystemExit):
-            supernode.start_client_internal(
-                state_factory=_Factory(client_app(node), pauses.wake),
-                server_address=superlink,
-                node_config={},
-                root_certificates=root_certificate,
-                insecure=root_certificate is None,
-                max_wait_time=patience_s,
-                isolation="process",
-            )
+        supernode.start_client_internal(
+            state_factory=_Factory(client_app(node), pauses.wake),
+            server_address=superlink,
+            node_config={},
+            root_certificates=root_certificate,
+            insecure=root_certificate is None,
+            max_wait_time=patience_s,
+            isolation="process",
+        )
+    except SystemExit as end:
+        if not end.code and not node.ended:
+            raise KeyboardInterrupt from end  # Flower's own handlers of signals end like this
     finally:
-        supernode.time = time
+        supernode.time, supernode.pull_objects = time, pull_objects
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -269,6 +288,6 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--label", required=True)
     parser.add_argument("--folder", type=Path, required=True)
     args = parser.parse_args(arguments)
-    files = {path.stem: path for path in args.folder.glob("*.npz")}
     root = Path(args.root).read_bytes() if args.root else None
-    run_node(Node(files, args.label), args.superlink, root)
+    with suppress(KeyboardInterrupt):
+        run_node(Node({}, args.folder, args.label), args.superlink, root)

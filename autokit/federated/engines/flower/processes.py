@@ -43,6 +43,7 @@ class Children:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "FLWR_LOG_LEVEL": "WARNING",
+            "no_proxy": no_proxy("127.0.0.1"),
             "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH")))),
             **environment,
         }
@@ -102,6 +103,12 @@ def children() -> Iterator[Children]:
     finally:
         started.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def no_proxy(host: str) -> str:
+    """The variable of that name, with one more host to go to without a proxy."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    return ",".join(filter(None, (known, host)))
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -1,21 +1,17 @@
 """What server and nodes send each other, as Flower's records.
 
-A round is one message to each node, ``train``::
+A round is one message to each node, ``train``, and one reply. Both are a `ConfigRecord` of plain
+values and groups of arrays:
 
-    ArrayRecord  "broadcast"   weights; shared, where the algorithm has it
-    ArrayRecord  "kept"        what clients keep, where the server keeps it for them
-    ConfigRecord "work"        round, numbers and names of clients; took, clip_norm
+    to a node    round, numbers and names of clients, took, clip_norm
+                 broadcast: weights, and shared where the algorithm has it
+                 kept: what clients keep, where the server keeps it for them
+    back         columns of `Updates`; failed: why a client gave nothing
+                 updates: deltas and changes, a row for each client
+                 packed: updates as `Communication` packs them, instead of deltas
+                 kept
 
-and one reply::
-
-    ArrayRecord  "updates"     deltas and changes of `Updates`, a row for each client
-    ArrayRecord  "packed"      updates as `Communication` packs them, instead of deltas
-    ArrayRecord  "kept"        as above
-    ConfigRecord "columns"     the other columns of `Updates`
-    ConfigRecord "failed"      why a client gave nothing, by its number
-
-All is arrays and plain values; what a network is made of travels in the format of `autokit.save`.
-Flower sends each array of a record in a request of its own: many small ones travel as one.
+What a network is made of travels in the format of `autokit.save`. There is no pickle.
 """
 
 from __future__ import annotations
@@ -35,9 +31,11 @@ from autokit.persistence.decoding import Reader
 from autokit.persistence.encoding import Writer
 
 SETUP, TRAIN, STOP = "query.setup", "train", "query.stop"
+# Flower sends each array in three requests of their own; smaller groups travel with the values.
+SMALL_BYTES = 1 << 20
 _STATE = "state.json"
-_DELTAS = "deltas"
-_MATRICES = (_DELTAS, "changes")
+_VALUES = "values"
+_MATRICES = ("deltas", "changes")
 
 
 def pack_objects(objects: dict[str, Any]) -> RecordDict:
@@ -55,19 +53,25 @@ def pack_objects(objects: dict[str, Any]) -> RecordDict:
         archive.writestr(zipfile.ZipInfo(_STATE), json.dumps(tree))
         for name, data in writer.members.items():
             archive.writestr(zipfile.ZipInfo(name), data)
-    data = np.frombuffer(buffer.getvalue(), np.uint8)
-    return RecordDict({"objects": ArrayRecord({"data": Array(data)})})
+    return _content({}, objects=buffer.getvalue())
 
 
 def unpack_objects(content: RecordDict) -> dict[str, Any]:
     """The inverse of `pack_objects`: checked as a whole before anything is made."""
-    data = content.array_records["objects"]["data"].numpy()
-    with zipfile.ZipFile(io.BytesIO(data.tobytes())) as archive:
+    with zipfile.ZipFile(io.BytesIO(_group(content, "objects"))) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     tree = json.loads(members.pop(_STATE))
     reader = Reader(members)
     reader.check(tree)
     return reader.decode(tree)
+
+
+def pack_broadcast(sent: Broadcast) -> bytes:
+    """Arrays that go to all clients: the same bytes for each node, which Flower stores once."""
+    arrays = {"weights": sent.weights}
+    if sent.shared.size:
+        arrays["shared"] = sent.shared
+    return _npz(arrays)
 
 
 @dataclass
@@ -93,41 +97,28 @@ class Job:
     kept: list[dict] | None
     took: list[int]
 
-    def content(self) -> RecordDict:
-        """As a message's content."""
-        sent = self.broadcast
-        arrays = {"weights": sent.weights}
-        if sent.shared.size:
-            arrays["shared"] = sent.shared
-        work = {
-            "round": sent.round,
-            "clip_norm": float(sent.clip_norm),
+    def content(self, broadcast: bytes) -> RecordDict:
+        """As a message's content, with what `pack_broadcast` gave."""
+        values = {
+            "round": self.broadcast.round,
+            "clip_norm": float(self.broadcast.clip_norm),
             "numbers": self.numbers,
             "names": self.names,
             "took": self.took,
             "carries": self.kept is not None,
         }
-        return RecordDict({
-            "broadcast": _arrays(arrays),
-            "kept": _bundle(self.kept or []),
-            "work": ConfigRecord(work),
-        })  # fmt: skip
+        return _content(values, broadcast=broadcast, kept=_bundle(self.kept or []))
 
     @classmethod
     def read(cls, content: RecordDict) -> Job:
         """From a message's content."""
-        work = content.config_records["work"]
-        arrays = _numpy(content.array_records["broadcast"])
+        values = content.config_records[_VALUES]
+        arrays = _arrays(_group(content, "broadcast"))
         shared = arrays.get("shared", np.zeros(0, np.float32))
-        numbers = list(work["numbers"])
-        kept = _unbundle(content.array_records["kept"], len(numbers))
-        return cls(
-            numbers,
-            list(work["names"]),
-            Broadcast(int(work["round"]), arrays["weights"], shared, float(work["clip_norm"])),
-            kept if work["carries"] else None,
-            list(work["took"]),
-        )
+        sent = Broadcast(values["round"], arrays["weights"], shared, values["clip_norm"])
+        numbers = list(values["numbers"])
+        kept = _unbundle(_group(content, "kept"), len(numbers)) if values["carries"] else None
+        return cls(numbers, list(values["names"]), sent, kept, list(values["took"]))
 
 
 @dataclass
@@ -158,58 +149,73 @@ class Answer:
             columns = {k: v for k, v in vars(self.updates).items() if v is not None}
         if self.packed:
             bare = [i for i, part in enumerate(self.packed) if part is None]
-            columns[_DELTAS] = columns[_DELTAS][bare]
+            columns["deltas"] = columns["deltas"][bare]
         matrices = {k: columns.pop(k) for k in _MATRICES if k in columns}
-        return RecordDict({
-            "updates": _arrays(matrices),
-            "packed": _bundle([{} if part is None else part.arrays for part in self.packed]),
-            "kept": _bundle(self.kept),
-            "columns": ConfigRecord({k: v.tolist() for k, v in columns.items()}),
-            "failed": ConfigRecord({str(number): why for number, why in self.failed.items()}),
-        })  # fmt: skip
+        return _content(
+            {k: v.tolist() for k, v in columns.items()} | {"failed": json.dumps(self.failed)},
+            updates=_npz(matrices),
+            packed=_bundle([{} if part is None else part.arrays for part in self.packed]),
+            kept=_bundle(self.kept),
+        )
 
     @classmethod
     def read(cls, content: RecordDict, communication: Communication | None, size: int) -> Answer:
         """From a message's content."""
-        failed = {int(k): str(v) for k, v in content.config_records["failed"].items()}
-        columns = {k: np.array(v) for k, v in content.config_records["columns"].items()}
+        values = dict(content.config_records[_VALUES])
+        failed = {int(k): str(v) for k, v in json.loads(values["failed"]).items()}
+        columns = {k: np.array(values[k]) for k in Updates.__dataclass_fields__ if k in values}
         if not columns:
             return cls(None, failed=failed)
         n = len(columns["clients"])
-        columns |= _numpy(content.array_records["updates"])
+        columns |= _arrays(_group(content, "updates"))
         if communication is not None:
-            parts = _unbundle(content.array_records["packed"], n)
-            bare = iter(columns[_DELTAS])
-            columns[_DELTAS] = np.stack(
+            parts = _unbundle(_group(content, "packed"), n)
+            bare = iter(columns["deltas"])
+            columns["deltas"] = np.stack(
                 [communication.unpack(Packed(p), size) if p else next(bare) for p in parts]
             )
-        kept = _unbundle(content.array_records["kept"], n)
-        return cls(Updates(**columns), kept, failed=failed)
+        return cls(Updates(**columns), _unbundle(_group(content, "kept"), n), failed=failed)
 
 
-def _arrays(arrays: dict[str, np.ndarray]) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.asarray(array)) for name, array in arrays.items()})
+def _content(values: dict[str, Any], **groups: bytes) -> RecordDict:
+    """Values and groups of arrays; an absent group is an empty one."""
+    small = {name: data for name, data in groups.items() if 0 < len(data) <= SMALL_BYTES}
+    content = RecordDict({_VALUES: ConfigRecord(values | small)})
+    for name, data in groups.items():
+        if len(data) > SMALL_BYTES:
+            content[name] = ArrayRecord({"data": Array(np.frombuffer(data, np.uint8))})
+    return content
 
 
-def _numpy(record: ArrayRecord) -> dict[str, np.ndarray]:
-    return {name: array.numpy() for name, array in record.items()}
+def _group(content: RecordDict, name: str) -> bytes:
+    if name in content.array_records:
+        return content.array_records[name]["data"].numpy().tobytes()
+    return content.config_records[_VALUES].get(name, b"")
 
 
-def _bundle(parts: Sequence[dict[str, np.ndarray]]) -> ArrayRecord:
-    """Arrays by name, of each client, as one array of bytes."""
-    arrays = {f"{i}/{k}": v for i, part in enumerate(parts) for k, v in part.items()}
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     if not arrays:
-        return ArrayRecord()
+        return b""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    return ArrayRecord({"data": Array(np.frombuffer(buffer.getvalue(), np.uint8))})
+    return buffer.getvalue()
 
 
-def _unbundle(record: ArrayRecord, n: int) -> list[dict[str, np.ndarray]]:
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
+    if not data:
+        return {}
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _bundle(parts: Sequence[dict[str, np.ndarray]]) -> bytes:
+    """Arrays by name, of each client."""
+    return _npz({f"{i}/{k}": v for i, part in enumerate(parts) for k, v in part.items()})
+
+
+def _unbundle(data: bytes, n: int) -> list[dict[str, np.ndarray]]:
     parts: list[dict[str, np.ndarray]] = [{} for _ in range(n)]
-    for bundle in record.values():
-        with np.load(io.BytesIO(bundle.numpy().tobytes()), allow_pickle=False) as file:
-            for name in file.files:
-                place, _, key = name.partition("/")
-                parts[int(place)][key] = file[name]
+    for name, array in _arrays(data).items():
+        place, _, key = name.partition("/")
+        parts[int(place)][key] = array
     return parts

@@ -48,7 +48,7 @@ def check(where: str | os.PathLike | None = None) -> dict[str, Any]:
     NotInstalled, EngineDied, RuntimeError
         It does not work; says why, and the command that mends it.
     """
-    where = environment.folder() if where is None else Path(where)
+    where = environment.folder() if where is None else Path(where).expanduser()
     mend = f"Remove {where} and run '{environment.COMMAND}'."
     if not environment.is_installed(where):
         raise environment.NotInstalled(

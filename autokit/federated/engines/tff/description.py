@@ -32,7 +32,10 @@ def algorithm_spec(federation: Federation) -> dict[str, Any]:
         "learning_rate": float(federation.learning_rate),
         "proximal": proximal,
         "rule": step.rule,
-        "settings": dict(step.settings),
+        "settings": {
+            name: value if isinstance(value, bool) else float(value)
+            for name, value in step.settings
+        },
         # private updates count alike
         "weighted": bool(algorithm.weighted) and federation.privacy is None,
     }
@@ -96,8 +99,9 @@ def _private(federation: Federation, robust: Any) -> dict[str, Any]:
         raise _refusal("communication", federation.communication, "sends private updates whole")
     if len(federation.layout.shapes) > federation.layout.n_trainable:
         raise ValueError(
-            "The 'privacy' parameter is set and the network has batch normalisation, whose "
-            "statistics would be noised; use keras.layers.GroupNormalization."
+            "The 'privacy' parameter is set and the network has statistics of its rows, of batch "
+            "or other normalisation, which TensorFlow Federated would noise; use "
+            "keras.layers.GroupNormalization, or engine='embedded'."
         )
     if robust:
         raise ValueError(

@@ -35,9 +35,11 @@ class TFFEngine(BaseEstimator):
     """Rounds in TensorFlow Federated 0.87, in a process and an environment of its own.
 
     The network travels as functions of its weights; clients' rows, as files in a temporary folder.
-    Averaging, FedProx, server rules, clipping, zeroing, quantisation and Gaussian noise are TFF's
-    own, as far as it has them and they are the same rule; what it cannot do is refused. TFF's
-    noise is drawn from the system's randomness: private training is not repeatable.
+    Averaging, SGD with momentum and Adam on the server, clipping, zeroing, quantisation and
+    Gaussian noise are TFF's own; rules that it lacks, or has otherwise, are given to it (Nesterov
+    momentum, FedAdam, FedYogi, FedAdagrad, and FedProx, whose term has the wrong sign there). What
+    it cannot do is refused. TFF's noise is drawn from the system's randomness, so that private
+    training is not repeatable, and `ServerState.privacy` does not tell its clipping norm.
 
     A worker that dies is started again, and the round with it, once.
 
@@ -82,9 +84,7 @@ class TFFEngine(BaseEstimator):
 
     def describe(self, federation: Federation) -> dict[str, Any]:
         """What TensorFlow Federated is told, but for the network."""
-        aggregator = aggregator_spec(
-            federation, clipping=self.clipping, zeroing=self.zeroing
-        )
+        aggregator = aggregator_spec(federation, clipping=self.clipping, zeroing=self.zeroing)
         return {**algorithm_spec(federation), "aggregator": aggregator}
 
     @contextmanager
@@ -227,6 +227,15 @@ class TFFRun:
                         f"round {number + 1}: {error}\nIt was started again once; rounds before "
                         "this one are kept."
                     ) from error
+            except RefusedThere as error:
+                raise RuntimeError(
+                    f"TensorFlow Federated failed in round {number + 1} ({error}); rounds before "
+                    "it are kept. If its operations are new to TensorFlow 2.14, use "
+                    "engine='embedded'."
+                ) from error
+            except BaseException:
+                self.close()  # its answer may still come, and would be taken for another
+                raise
         raise AssertionError
 
     def _open(self) -> None:

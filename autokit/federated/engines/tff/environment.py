@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import platform
@@ -25,8 +24,9 @@ from autokit.federated.engines.tff.pythons import find_python
 PINS = Path(__file__).with_name("pins.txt")
 VARIABLE = "AUTOKIT_TFF_ENV"
 COMMAND = "autokit tff install"
-COSTS = "2.5 GB on disk, about 600 MB to download, 1 to 5 minutes"
+COSTS = "2.5 GB on disk, about 770 MB to download, 1 to 5 minutes"
 NEEDED_BYTES = 3_000_000_000
+_GLIBC = (2, 31)  # of TFF's wheel
 
 _STARTED, _COMPLETE = ".autokit-tff-started", ".autokit-tff-complete"
 _PIP = ["-I", "-m", "pip", "install", "--no-deps", "--no-input", "--disable-pip-version-check",
@@ -45,7 +45,7 @@ class InstallFailed(RuntimeError):
 
 
 def folder() -> Path:
-    """Where the environment is, or would be: in the user's cache unless ``AUTOKIT_TFF_ENV`` says."""
+    """Where the environment is, or would be: in the user's cache, or ``AUTOKIT_TFF_ENV``."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -79,7 +79,7 @@ def required(where: str | os.PathLike | None = None) -> Path:
     NotInstalled
         There is none, and nobody to ask, or no is the answer.
     """
-    where = folder() if where is None else Path(where)
+    where = folder() if where is None else Path(where).expanduser()
     if is_installed(where):
         return python_of(where)
     how = COMMAND if where == folder() else f"{COMMAND} --where {where}"
@@ -90,14 +90,14 @@ def required(where: str | os.PathLike | None = None) -> Path:
     _check_platform()
     if not _asked(f"{missing}\nInstall it now? [y/N] "):
         raise NotInstalled(missing)
-    return install(where, say=lambda line: print(line, file=sys.stderr))
+    return install(where, say=lambda line: sys.stderr.write(f"{line}\n"))
 
 
 def install(
     where: str | os.PathLike | None = None,
     *,
     python: str | os.PathLike | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Path:
     """Make the environment, unless it is there.
 
@@ -151,14 +151,12 @@ def _make(where: Path, python: Path, say: Callable[[str], None]) -> None:
     where.mkdir(parents=True, exist_ok=True)
     (where / _STARTED).touch()
     _run([python, "-I", "-m", "venv", where], where, lambda line: None)
-    names = [line.partition("==")[0] for line in PINS.read_text().split()]
-    seen = 0
+    pins = PINS.read_text().split()
 
     def told(line: str) -> None:
-        nonlocal seen
-        if line.startswith("Collecting "):
-            seen += 1
-            say(f"{seen} of {len(names)}: {line.split()[1]}")
+        place = re.match(r"(?:Collecting|Processing) .*\(line (\d+)\)\)$", line)
+        if place:
+            say(f"{place[1]} of {len(pins)}: {pins[int(place[1]) - 1]}")
         elif line.startswith("Installing collected packages"):
             say("unpacking")
 
@@ -223,12 +221,18 @@ def _check_is_ours(where: Path) -> None:
 
 
 def _check_platform() -> None:
-    here = (sys.platform, platform.machine())
-    if here != ("linux", "x86_64") or platform.libc_ver()[0] != "glibc":
+    here = f"{sys.platform} on {platform.machine()}"
+    library, version = platform.libc_ver()
+    if here != "linux on x86_64" or library != "glibc" or _numbers(version) < _GLIBC:
         raise InstallFailed(
-            f"TensorFlow Federated exists for Linux on x86-64 with glibc only, and this is "
-            f"{here[0]} on {here[1]}; use engine='embedded', which needs nothing else."
+            "TensorFlow Federated exists for Linux on x86-64 with glibc 2.31 or newer, and this is "
+            f"{here}{f' with {library} {version}' if library else ''}; use engine='embedded', "
+            "which needs nothing else."
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def _check_space(parent: Path) -> None:
@@ -257,18 +261,29 @@ def _of_os_error(error: OSError, where: Path) -> str:
 @contextlib.contextmanager
 def _locked(where: Path) -> Iterator[None]:
     """One installation at a time."""
+    path = where.parent / f".{where.name}.lock"
     try:
         where.parent.mkdir(parents=True, exist_ok=True)
-        file = open(where.parent / f".{where.name}.lock", "w")  # noqa: SIM115
+        file = _lock(path)
     except OSError as error:
         raise InstallFailed(f"{where.parent}: {error.strerror or error}") from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):
-                os.unlink(file.name)
+            path.unlink(missing_ok=True)
+
+
+def _lock(path: Path):
+    import fcntl  # not on Windows, which is refused with better words
+
+    while True:
+        file = open(path, "w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # whoever had it has removed it
 
 
 def _asked(question: str) -> bool:

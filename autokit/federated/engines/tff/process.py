@@ -82,8 +82,13 @@ class Worker:
         self._wire = Wire(ours.detach())
         try:
             answer, _ = self.ask("hello", n_threads=os.cpu_count() or 1)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, EngineDied | RefusedThere):
+                raise EngineDied(
+                    f"TensorFlow Federated does not start with {python}: {error}. 'autokit tff "
+                    "check' looks after it."
+                ) from error
             raise
         self.versions: dict[str, str] = answer["versions"]
 
@@ -150,7 +155,9 @@ class Worker:
             if code is not None and code < 0:
                 code = signal.Signals(-code).name
         words = words.strip()[-_LAST_WORDS:].strip()
-        return f"the process of TensorFlow Federated ended ({code})" + (f": {words}" if words else "")
+        return f"the process of TensorFlow Federated ended ({code})" + (
+            f": {words}" if words else ""
+        )
 
 
 def _environment() -> dict[str, str]:
@@ -159,7 +166,7 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _UNSET and not name.lower().endswith("_proxy")
     }
-    return kept | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    return kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def _cpu_of_group(group: int) -> float:

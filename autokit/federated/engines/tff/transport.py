@@ -80,16 +80,14 @@ class Transport:
             It cannot be written.
         """
         module = tf.Module()
-        module.step = tf.function(
-            self._step, input_signature=self._signature, autograph=False
-        )
+        module.step = tf.function(self._step, input_signature=self._signature, autograph=False)
         quiet = logging.getLogger("tensorflow")
         level = quiet.level
         quiet.setLevel(logging.ERROR)
         try:
             concrete = module.step.get_concrete_function()
-            if concrete.captured_inputs:
-                raise ValueError("it reads variables that Keras does not list")
+            if any(tensor.dtype == tf.resource for tensor in concrete.captured_inputs):
+                raise ValueError("it reads variables or tables that Keras does not list")
             tf.saved_model.save(module, os.fspath(folder))
         except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
             raise ValueError(
@@ -106,9 +104,10 @@ class Transport:
 
         They are those that generators have that count on from step to step.
         """
-        start = client_seed(seed, round_number, client).astype(np.int64)
-        own = start + np.array([[place, 0] for place in self._places], np.int64).reshape(-1, 2)
-        return own + np.arange(n_steps)[:, None, None] * self._advance
+        start = client_seed(seed, round_number, client)
+        # as in the embedded engine, of which this must have the dropout too
+        own = start + np.array([[place, 0] for place in self._places], np.uint32).reshape(-1, 2)
+        return own.astype(np.int64) + np.arange(n_steps)[:, None, None] * self._advance
 
     def _step(self, *tensors):
         n_weights = len(self._layout.shapes)

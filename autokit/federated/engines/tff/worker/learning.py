@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,12 +31,11 @@ class Learning:
         self._n = spec["n_trainable"]
         # the module holds the functions
         self._module = tf.saved_model.load(spec["module"])
-        self._process = _process(spec, self._shapes, self._module.step)
+        step = _without_captures(self._module.step)
+        self._process = _process(spec, self._shapes, step)
         self._start = self._process.initialize()
 
-    def round(
-        self, clients: Sequence[str], arrays: dict[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def round(self, clients: Sequence[str], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run one round.
 
         Parameters
@@ -75,9 +73,7 @@ class Learning:
         start = self._start
         aggregator = _listed("aggregator", arrays)
         if aggregator:
-            leaves = [
-                leaf.item() if leaf.dtype.kind in "SU" else leaf for leaf in aggregator
-            ]
+            leaves = [leaf.item() if leaf.dtype.kind in "SU" else leaf for leaf in aggregator]
             aggregator = tf.nest.pack_sequence_as(start.aggregator, leaves)
         weights = tff.learning.models.ModelWeights(
             tuple(_split(arrays["weights"], self._shapes)), ()
@@ -136,6 +132,18 @@ class Learning:
         return data
 
 
+def _without_captures(function):
+    """The function with the constants that it captured inside it: TFF's graphs cannot capture."""
+    (concrete,) = function.concrete_functions
+    constants = [tensor.numpy() for tensor in concrete.captured_inputs]
+
+    def step(*tensors):
+        # private, but of a version that is pinned; there is no public way
+        return concrete._call_flat(list(tensors), [tf.constant(c) for c in constants])
+
+    return step if constants else function
+
+
 def _split(vector: np.ndarray, shapes: Sequence[tuple]) -> list[np.ndarray]:
     places = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
     parts = np.split(np.asarray(vector, np.float32), places) if shapes else []
@@ -176,7 +184,16 @@ def _dataset(spec, path: str, position: int, order: np.ndarray, steps: tuple):
 
     order, position = tf.constant(order, tf.int32), tf.constant(position, tf.int32)
     steps = (*(tf.constant(part, tf.int32) for part in steps[:2]), tf.constant(steps[2], tf.int64))
-    return tf.data.Dataset.from_tensors(path).map(read).flat_map(batches)
+    data = tf.data.Dataset.from_tensors(path).map(read).flat_map(batches)
+    return data.with_options(_options())
+
+
+def _options():
+    """Rewriting a pipeline for speed takes longer than such a short one runs."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
 
 
 def _input_spec(spec):
@@ -232,15 +249,10 @@ def _process(spec, shapes, step):
         input_spec=_input_spec(spec),
     )
     weighting = tff.learning.ClientWeighting
-    build = tff.learning.algorithms.build_weighted_fed_avg
-    if spec["proximal"]:
-        build = functools.partial(
-            tff.learning.algorithms.build_weighted_fed_prox, proximal_strength=spec["proximal"]
-        )
     rule = optimizers.server_rule(spec["rule"], spec["settings"])
     if len(shapes) > n:
         rule = optimizers.ServerRule(rule, n)
-    return build(
+    return tff.learning.algorithms.build_weighted_fed_avg(
         model,
         client_optimizer_fn=optimizers.ClientSGD(spec["learning_rate"], n, spec["proximal"]),
         server_optimizer_fn=rule,

@@ -16,7 +16,14 @@ _RATE = "learning_rate"
 
 
 class ClientSGD(tff.learning.optimizers.Optimizer):
-    """Plain SGD on the parameters; statistics are set.
+    """Plain SGD on the parameters, pulled back to where it started; statistics are set.
+
+    ::
+
+        w = w - learning_rate * (gradient + proximal * (w - start))
+
+    The proximal term is here because that of `tff.learning.algorithms.build_weighted_fed_prox` has
+    the wrong sign in TFF 0.87: it adds ``proximal * (start - w)`` and pushes clients away.
 
     Parameters
     ----------
@@ -24,7 +31,7 @@ class ClientSGD(tff.learning.optimizers.Optimizer):
     n_trainable : int
         How many of the arrays are parameters.
     proximal : float
-        What FedProx adds to every gradient, ``proximal * (w - start)``: taken back from statistics.
+        FedProx's mu.
     """
 
     def __init__(self, learning_rate: float, n_trainable: int, proximal: float = 0.0) -> None:
@@ -34,29 +41,25 @@ class ClientSGD(tff.learning.optimizers.Optimizer):
         state = collections.OrderedDict([(_RATE, self._rate)])
         if self._proximal:
             state["started"] = False
-            state["start"] = tuple(tf.zeros(s.shape, s.dtype) for s in tuple(specs)[self._n :])
+            state["start"] = tuple(tf.zeros(s.shape, s.dtype) for s in tuple(specs)[: self._n])
         return state
 
     def next(self, state, weights, gradients):
         n = self._n
-        params = [
-            w - tf.cast(state[_RATE], w.dtype) * g
-            for w, g in zip(weights[:n], gradients[:n], strict=True)
-        ]
-        statistics, changes = weights[n:], gradients[n:]
+        params, slopes = weights[:n], gradients[:n]
         if self._proximal:
             start = tuple(
                 tf.where(state["started"], s, w)
-                for s, w in zip(state["start"], statistics, strict=True)
+                for s, w in zip(state["start"], params, strict=True)
             )
-            changes = [
-                g - self._proximal * (w - s)
-                for g, w, s in zip(changes, statistics, start, strict=True)
+            slopes = [
+                g + self._proximal * (w - s) for g, w, s in zip(slopes, params, start, strict=True)
             ]
             state = collections.OrderedDict(
                 [(_RATE, state[_RATE]), ("started", True), ("start", start)]
             )
-        statistics = [w - g for w, g in zip(statistics, changes, strict=True)]
+        params = [w - state[_RATE] * g for w, g in zip(params, slopes, strict=True)]
+        statistics = [w - g for w, g in zip(weights[n:], gradients[n:], strict=True)]
         return state, (*params, *statistics)
 
 
@@ -95,12 +98,9 @@ class Nesterov(tff.learning.optimizers.Optimizer):
 
     def next(self, state, weights, gradients):
         m, rate = self._momentum, state[_RATE]
-        velocity = tuple(
-            m * v + g for v, g in zip(state["accumulator"], gradients, strict=True)
-        )
+        velocity = tuple(m * v + g for v, g in zip(state["accumulator"], gradients, strict=True))
         weights = tuple(
-            w - rate * (m * v + g)
-            for w, v, g in zip(weights, velocity, gradients, strict=True)
+            w - rate * (m * v + g) for w, v, g in zip(weights, velocity, gradients, strict=True)
         )
         return collections.OrderedDict([(_RATE, rate), ("accumulator", velocity)]), weights
 

@@ -1,0 +1,98 @@
+"""`autokit federated`: what can be said before anything is started."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autokit.cli import main
+
+
+def run(*arguments) -> int:
+    return main(["federated", *map(str, arguments)])
+
+
+def test_an_action_is_needed(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["federated"])
+    assert exit_info.value.code == 2
+    assert "ACTION" in capsys.readouterr().err
+
+
+def test_algorithms_are_those_of_the_package():
+    from autokit.cli.flower import ALGORITHMS
+    from autokit.federated import ALGORITHMS as KNOWN
+
+    assert list(ALGORITHMS) == sorted(KNOWN)
+
+
+def test_serving_without_tls_must_be_said(tmp_path, capsys):
+    assert run("serve", tmp_path / "m.keras", "--out", tmp_path / "out.autokit") == 1
+    assert "TLS needs --certificate, --key and --root-certificate" in capsys.readouterr().err
+    code = run("serve", "m.keras", "--out", "o", "--insecure", "--certificate", "a.pem")
+    assert code == 1
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_serving_names_what_is_missing(tmp_path, capsys):
+    model, out = tmp_path / "m.keras", tmp_path / "out.autokit"
+    assert run("serve", model, "--out", out, "--insecure") == 1
+    assert f"there is no file {model}" in capsys.readouterr().err
+    model.touch()
+    out.touch()
+    assert run("serve", model, "--out", out, "--insecure") == 1
+    assert "say --overwrite" in capsys.readouterr().err
+    assert run("serve", model, "--out", tmp_path / "no" / "o", "--insecure") == 1
+    assert "there is no folder" in capsys.readouterr().err
+    files = ("--certificate", "a.pem", "--key", "a.key", "--root-certificate", "root.pem")
+    assert run("serve", model, "--out", out, *files) == 1
+    assert "the certificate a.pem is not there" in capsys.readouterr().err
+
+
+def test_an_unfitted_model_needs_an_example(tmp_path, capsys):
+    import autokit
+
+    path = autokit.save(autokit.federated.FederatedTrainer(), tmp_path / "m.autokit")
+    assert run("serve", path, "--out", tmp_path / "o.autokit", "--insecure") == 1
+    assert "--example" in capsys.readouterr().err
+    path = autokit.save(autokit.KerasClassifier(), tmp_path / "other.autokit")
+    assert run("serve", path, "--out", tmp_path / "o.autokit", "--insecure") == 1
+    assert "holds a KerasClassifier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("classes, kind", [("no,yes", "U"), ("0,1", "i"), (None, "f")])
+def test_a_network_becomes_an_estimator(tmp_path, classes, kind):
+    from autokit._backend import keras
+    from autokit.cli import flower
+    from autokit.cli.parser import parse
+
+    n_outputs = 1 if classes is None else 2
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(n_outputs)])
+    model.save(tmp_path / "m.keras")
+    arguments = ["federated", "serve", str(tmp_path / "m.keras"), "--out", "o", "--rounds", "7"]
+    arguments += [] if classes is None else ["--classes", classes]
+    made = flower._estimator(parse(arguments))
+    assert made.n_rounds == 7
+    assert made.predict(np.zeros((4, 3), np.float32)).dtype.kind == kind
+    np.testing.assert_array_equal(made.model_.get_weights()[0], model.get_weights()[0])
+
+
+def test_joining_names_what_is_missing(tmp_path, capsys):
+    assert run("join", "--superlink", "h:1", "--data", tmp_path / "a.npz") == 1
+    assert "TLS needs the server's root certificate" in capsys.readouterr().err
+    assert run("join", "--superlink", "h:1", "--data", tmp_path / "a.npz", "--insecure") == 1
+    assert "there is no file" in capsys.readouterr().err
+
+
+def test_a_certificate_is_made(tmp_path, capsys):
+    pytest.importorskip("cryptography", reason="pip install 'autokit[flower]' brings it")
+    assert run("certificate", "--host", "fl.example.org", "--out", tmp_path / "tls") == 0
+    said = capsys.readouterr().out
+    assert f"--certificate {tmp_path / 'tls' / 'server.pem'}" in said
+    assert {p.name for p in (tmp_path / "tls").iterdir()} == {
+        "root.pem",
+        "server.pem",
+        "server.key",
+    }
+    assert run("certificate", "--host", "fl.example.org", "--out", tmp_path / "tls") == 1
+    assert "is there already" in capsys.readouterr().err
