@@ -177,6 +177,10 @@ COLUMNS = {
         "advantage": ("attacker's advantage", 3),
         "seconds_per_epoch": ("CPU seconds an epoch", 1),
     },
+    "dp_cost": {
+        "value": ("times the CPU of a plain epoch", 1),
+        "seconds_per_epoch": ("CPU seconds an epoch", 1),
+    },
     "natural_clients": {
         "value": ("accuracy", 4),
         "worst": ("of the worst tenth", 4),

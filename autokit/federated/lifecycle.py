@@ -27,6 +27,7 @@ from autokit.preprocessing import check_lengths
 from autokit.privacy import Ledger
 from autokit.training import Forward
 from autokit.training.building import build_model
+from autokit.training.private import with_group_normalization
 from autokit.training.progress import EpochProgress
 
 _OWN = ("_state", "_run_seed", "_forward")
@@ -209,6 +210,8 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             self._run_seed,
             accepts=self._accepts_width,
         )
+        if self.model is None and self.privacy is not None:
+            model = with_group_normalization(model, self._run_seed)
         self.model_ = model
         self._built(model)
         self._state = ServerState(WeightLayout.of(model).vector(model))

@@ -22,7 +22,8 @@ PARAMETERS_DOC = """
     ----------
     model : keras.Model, callable or None, default=None
         As of `autokit.{plain}`: a model that is trained on from its weights, a function of
-        ``(input_shape, n_outputs)``, or None for a default network on standardised inputs.
+        ``(input_shape, n_outputs)``, or None for a default network on standardised inputs (with
+        group normalisation in the place of batch normalisation under `privacy`).
     algorithm : str or FederatedAlgorithm, default="fedavg"
         "fedavg", "fedsgd", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad" or "scaffold";
         an instance such as ``FedProx(mu=0.1)`` has settings of its own.
@@ -46,8 +47,8 @@ PARAMETERS_DOC = """
         Clip and noise the updates so that the model tells little of any client, or of any row
         (``level="example"``: accounted for the client with the fewest rows as if it took part in
         every round). The noise is such that `n_rounds` rounds spend the budget, and no round goes
-        beyond it. See `autokit.privacy.DifferentialPrivacy`. What the estimator learns before the first round
-        (columns, scaling, classes) and validation data are not accounted for.
+        beyond it. What the estimator learns before the first round (columns, scaling, classes)
+        and validation data are not accounted for. See `autokit.privacy.DifferentialPrivacy`.
     aggregator : str or Aggregator, default="mean"
         "mean", "median", "trimmed_mean", "krum", "multi_krum" or "norm_clipping": what makes one
         update of many. All but the mean hold against some hostile clients.

@@ -249,9 +249,8 @@ def _grid_specs(n_clients: int, width: int) -> tuple:
 
 
 def _line_specs(*_) -> tuple:
-    return *(tf.TensorSpec((None,), tf.int32) for _ in range(3)), tf.TensorSpec(
-        (None, 2), tf.uint32
-    )
+    places = tf.TensorSpec((None,), tf.int32)
+    return places, places, places, tf.TensorSpec((None, 2), tf.uint32)
 
 
 _kept: OrderedDict[str, _Traces] = OrderedDict()

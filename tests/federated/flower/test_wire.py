@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from autokit._backend import keras
 from autokit.federated.communication import QuantizedUpdates
 from autokit.federated.protocols import Broadcast, Packed, Updates
+from autokit.testing.federated import federation, start
 
 
 @pytest.fixture
@@ -90,6 +92,63 @@ def test_no_client_gave_anything(wire):
     found = wire.Answer.read(wire.Answer(None, failed={0: "gone"}).content(), None, 3)
     assert found.updates is None
     assert found.failed == {0: "gone"}
+
+
+class _Fleet:
+    """Nodes that give prepared answers."""
+
+    def __init__(self, answers: dict):
+        from autokit.federated.engines.flower.fleet import Member
+
+        self.members, self.answers = {0: Member(""), 1: Member("")}, answers
+
+    def meet(self):
+        pass
+
+    def ask(self, contents, group):
+        yield from ((key, self.answers[key[0]]) for key in reversed(list(contents)))
+
+
+@pytest.mark.parametrize(
+    "spoil, why",
+    [
+        (lambda u: u.take([0]), "not of the clients that were asked"),
+        (lambda u: replace(u, clients=u.clients + 1), "not of the clients that were asked"),
+        (lambda u: replace(u, deltas=u.deltas[:, :-1]), "its deltas are not what was asked for"),
+        (lambda u: replace(u, losses=u.losses[:1]), "its losses are not what was asked for"),
+        (lambda u: replace(u, n_rows=u.n_rows - 20), "it is of no rows"),
+        (lambda u: None, "not of the clients that were asked"),
+    ],
+)
+def test_answers_that_make_no_sense_are_dropped(wire, spoil, why):
+    from autokit.federated.engines.flower.rounds import FlowerRun
+
+    given = federation(sizes=(4, 4, 4))
+    good = updates(3, given.layout.size, np.random.default_rng(0))
+    good = replace(good, clients=np.arange(3), changes=None)
+    answers = {
+        0: wire.Answer(good.take([0]), [{}]).content(),
+        1: wire.Answer(spoil(good.take([1, 2]))).content(),
+    }
+    run = FlowerRun(given, start(given), _Fleet(answers), {0: 0, 1: 1, 2: 1}, {})
+    report = run.round(np.arange(3))
+    assert report.clients == [0]
+    assert report.dropped.keys() == {1, 2}
+    assert all(why in reason for reason in report.dropped.values())
+    np.testing.assert_allclose(run.state.weights, start(given).weights + good.deltas[0], atol=1e-6)
+
+
+def test_answers_of_something_else_are_dropped(wire):
+    from flwr.app import RecordDict
+
+    from autokit.federated.engines.flower.rounds import FlowerRun
+
+    given = federation(sizes=(4, 4))
+    for answer in (RecordDict(), wire._content({"failed": "[}"}), wire._content({}, updates=b"no")):
+        run = FlowerRun(given, start(given), _Fleet({0: answer}), {0: 0, 1: 0}, {})
+        report = run.round(np.arange(2))
+        assert report.clients == []
+        assert all("of no use" in why for why in report.dropped.values())
 
 
 def test_a_network_comes_through_with_its_values(wire):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
+from flwr.app import RecordDict
 
 from autokit.federated.client import wire
 from autokit.federated.engines.flower.fleet import Fleet, NoNodeLeft
@@ -11,6 +14,9 @@ from autokit.federated.protocols import Broadcast, Federation, RoundReport, Serv
 from autokit.federated.server import Round, broadcast_of
 
 PIECE_BYTES = 1 << 26  # of updates in one answer
+# What an answer that is none of ours raises; a node may be anybody.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, EOFError,
+               zipfile.BadZipFile)  # fmt: skip
 
 
 class FlowerRun:
@@ -81,16 +87,12 @@ class FlowerRun:
             # in one order, whoever is first, so that sums are the same every time
             while left and left[0] in answers:
                 key = left.pop(0)
-                reply = answers.pop(key)
-                if isinstance(reply, str):
-                    for client in jobs[key].numbers:
-                        gathered.drop(client, reply)
-                    continue
-                answer = Answer.read(reply, wire(federation), federation.layout.size)
+                answer = self._read(answers.pop(key), jobs[key])
                 for client, why in answer.failed.items():
                     gathered.drop(client, why)
                 if answer.updates is not None:
-                    gathered.add(answer.updates, answer.kept)
+                    kept = answer.kept if self._carries else [{} for _ in answer.kept]
+                    gathered.add(answer.updates, kept)
         after, report = gathered.finish()
         if not report.clients:
             self._check_left()
@@ -122,6 +124,18 @@ class FlowerRun:
                     [self._took.get(client, -1) for client in numbers],
                 )
         return jobs
+
+    def _read(self, reply: RecordDict | str, job: Job) -> Answer:
+        """What a node answered, or why its clients gave nothing."""
+        layout = self.federation.layout
+        if not isinstance(reply, str):
+            try:
+                answer = Answer.read(reply, wire(self.federation), layout.size)
+                answer.check(job.numbers, layout.size, job.broadcast.shared.size)
+                return answer
+            except _UNREADABLE as error:
+                reply = f"its node's answer is of no use: {error}"
+        return Answer(None, failed=dict.fromkeys(job.numbers, reply))
 
     def _check_left(self) -> None:
         gone = [member.gone for member in self.fleet.members.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,7 +134,8 @@ def serve(
                 _train(estimator, fleet)
                 why, is_done = "the training is over", True
             finally:
-                fleet.dismiss_all(why, is_done=is_done)
+                with suppress(ConnectionError):  # of a SuperLink that has ended itself
+                    fleet.dismiss_all(why, is_done=is_done)
     return estimator
 
 

@@ -176,6 +176,30 @@ class Answer:
             )
         return cls(Updates(**columns), _unbundle(_group(content, "kept"), n), failed=failed)
 
+    def check(self, numbers: Sequence[int], size: int, n_shared: int) -> None:
+        """Refuse an answer of other clients than were asked, or of another network.
+
+        Raises
+        ------
+        ValueError
+        """
+        updates = self.updates
+        told = [] if updates is None else updates.clients.tolist()
+        if sorted([*told, *self.failed]) != sorted(numbers):
+            raise ValueError("it is not of the clients that were asked")
+        if updates is None:
+            return
+        shapes = {"deltas": (len(told), size), "changes": (len(told), n_shared)}
+        for name, value in vars(updates).items():
+            if name == "changes" and not n_shared:
+                updates.changes = None
+            elif value is None and name not in ("deltas", "changes"):
+                continue
+            elif np.shape(value) != shapes.get(name, (len(told),)) or value.dtype.kind not in "if":
+                raise ValueError(f"its {name} are not what was asked for")
+        if (updates.n_rows < 1).any():
+            raise ValueError("it is of no rows")
+
 
 def _content(values: dict[str, Any], **groups: bytes) -> RecordDict:
     """Values and groups of arrays; an absent group is an empty one."""

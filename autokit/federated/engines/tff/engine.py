@@ -283,9 +283,10 @@ class TFFRun:
     def _after(self, results: dict[str, np.ndarray]) -> ServerState:
         kind = self._spec["aggregator"]["kind"]
         rule = [name for name in results if name.startswith("rule.")]
+        weights, structure = results["weights"], self._federation.structure
         return replace(
             self.state,
-            weights=results["weights"],
+            weights=weights if structure is None else structure(weights),
             round=self.state.round + 1,
             rule=[results[f"rule.{i}"] for i in range(len(rule))],
             engine={
