@@ -37,7 +37,8 @@ def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch, capsys):
 
 
 def test_commands_parse():
-    commands = [line for line in "".join(blocks("")).splitlines() if line.startswith("autokit ")]
+    lines = "".join(blocks("")).replace("\\\n", " ").splitlines()
+    commands = [line for line in lines if line.startswith("autokit ")]
     assert len(commands) >= 5
     for command in commands:
         assert parse(shlex.split(command)[1:]).run

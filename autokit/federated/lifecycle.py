@@ -13,6 +13,7 @@ from autokit.base import KerasEstimator
 from autokit.federated import engines
 from autokit.federated.aggregators import AGGREGATORS
 from autokit.federated.algorithms import ALGORITHMS
+from autokit.federated.arguments import checked_ids, concatenated, grouped, made
 from autokit.federated.client import LOCAL
 from autokit.federated.clients import ArrayClients, Sources, StoredClients, survey
 from autokit.federated.communication import COMMUNICATIONS
@@ -73,7 +74,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         """
         self._validate_params()
         self._forget()
-        ids = _checked_ids(client_ids, X, y, sample_weight)
+        ids = checked_ids(client_ids, X, y, sample_weight)
         data = self._encode_new(X, y, sample_weight)
         self._begin()
         return self._go_on(ArrayClients(data, ids), int(self.n_rounds), validation_data)
@@ -95,7 +96,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         self
         """
         self._validate_params()
-        ids = _checked_ids(client_ids, X, y, sample_weight)
+        ids = checked_ids(client_ids, X, y, sample_weight)
         if not hasattr(self, "model_"):
             self._forget()
             data = self._encode_new(X, y, sample_weight, classes)
@@ -147,7 +148,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             self.target_.encode(np.concatenate(targets), type(self).__name__)  # says what is new
             return sizes
         self._forget()
-        X, y = (_concatenated([pair[i] for pair in sample]) for i in (0, 1))
+        X, y = (concatenated([pair[i] for pair in sample]) for i in (0, 1))
         self._encode_new(X, y, None, self._classes_of(targets))
         self._encode_new_target(np.concatenate(targets), None)
         self._begin()
@@ -179,8 +180,8 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
                     "the only argument."
                 )
             check_lengths(X, y)
-            ids = _checked_ids(client_ids, X, y)
-            pairs = _grouped(X, y, ids)
+            ids = checked_ids(client_ids, X, y)
+            pairs = grouped(X, y, ids)
         is_local = any(LOCAL in kept for kept in self._state.kept.values())
         model = keras.models.clone_model(self.model_) if is_local else self.model_
         layout = WeightLayout.of(model)
@@ -260,14 +261,14 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         return self
 
     def _federation(self, clients: Clients) -> Federation:
-        algorithm = _made("algorithm", self.algorithm, ALGORITHMS)
+        algorithm = made("algorithm", self.algorithm, ALGORITHMS)
         layout = WeightLayout.of(self.model_)
         federation = Federation(
             model=self.model_,
             loss=self.training_loss(),
             clients=clients,
             algorithm=algorithm,
-            aggregator=_made("aggregator", self.aggregator, AGGREGATORS),
+            aggregator=made("aggregator", self.aggregator, AGGREGATORS),
             learning_rate=float(self.client_learning_rate or self._default_rate),
             local_epochs=int(self.local_epochs),
             batch_size=int(self.batch_size),
@@ -275,7 +276,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             layout=layout,
             server_step=None if self.server_optimizer is None else step_of(self.server_optimizer),
             batch_norm=self.batch_norm,
-            communication=_made("communication", self.communication, COMMUNICATIONS),
+            communication=made("communication", self.communication, COMMUNICATIONS),
             structure=structure_of(self.model_, self._constraints()),
         )
         return private_rounds(
@@ -297,7 +298,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
     def _engine(self):
         if isinstance(self.engine, str):
             return getattr(engines, ENGINES[self.engine])()
-        return _made("engine", self.engine, {})
+        return made("engine", self.engine, {})
 
     def _judge(self, validation_data):
         if validation_data is None:
@@ -354,60 +355,3 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
     def _judged(self, outputs: np.ndarray, y) -> tuple[float, float]:
         """Score and mean loss of what the compiled forward gave."""
         raise NotImplementedError
-
-
-def _made(parameter: str, given, known: dict):
-    """What a name, or an instance, stands for, with its own parameters checked."""
-    if given is None:
-        return None
-    if isinstance(given, type):
-        raise ValueError(
-            f"The '{parameter}' parameter is the class {given.__name__}; give an instance of it, "
-            f"{given.__name__}()."
-        )
-    made = known[given]() if isinstance(given, str) else given
-    if hasattr(made, "_validate_params"):
-        made._validate_params()
-    return made
-
-
-def _checked_ids(client_ids, X, y, sample_weight=None):
-    """The client of each row that has a weight, or None."""
-    if client_ids is None:
-        return None
-    ids = np.asarray(client_ids)
-    if ids.ndim != 1:
-        raise ValueError(
-            f"client_ids must be of shape (n_samples,), the client of each row; got {ids.shape}."
-        )
-    check_lengths(X, y)
-    if len(ids) != len(y):
-        raise ValueError(
-            f"client_ids has {len(ids)} entries, but X and y have {len(y)} rows; name the client "
-            "of every row."
-        )
-    if pd.isna(ids).any():
-        raise ValueError("client_ids has missing values; name the client of every row.")
-    if ids.dtype.kind == "O" and len({type(i) for i in ids.tolist()}) > 1:
-        raise ValueError("client_ids must be all texts or all numbers; got a mixture.")
-    if sample_weight is not None:
-        weight = np.asarray(sample_weight)
-        if weight.shape == ids.shape and (weight > 0).any():
-            ids = ids[weight > 0]
-    return ids
-
-
-def _grouped(X, y, ids):
-    from sklearn.utils import _safe_indexing
-
-    y = np.asarray(y)
-    names, codes = np.unique(ids, return_inverse=True)
-    for i, name in enumerate(names.tolist()):
-        places = np.flatnonzero(codes == i)
-        yield name, (_safe_indexing(X, places), y[places])
-
-
-def _concatenated(parts: list):
-    if isinstance(parts[0], pd.DataFrame | pd.Series):
-        return pd.concat(parts, ignore_index=True)
-    return np.concatenate([np.asarray(part) for part in parts])

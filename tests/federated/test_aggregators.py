@@ -15,7 +15,13 @@ from autokit.federated import (
     NormClipping,
     TrimmedMean,
 )
-from autokit.testing.federated import AggregatorContract, blobs, dense_network
+from autokit.testing.federated import (
+    AggregatorContract,
+)
+from autokit.testing.federations import (
+    blobs,
+    dense_network,
+)
 
 CASES = {
     **AGGREGATORS,

@@ -25,6 +25,8 @@ from autokit.federated.steps import step_of
 from autokit.testing.federated import (
     SHORT,
     AlgorithmContract,
+)
+from autokit.testing.federations import (
     dense_network,
     federation,
     linear_network,

@@ -16,7 +16,11 @@ import pytest
 
 from autokit.federated import FederatedTrainer
 from autokit.federated.clients import ArrayClients, Sources, StoredClients, survey
-from autokit.testing.federated import blobs, by_client, dense_network
+from autokit.testing.federations import (
+    blobs,
+    by_client,
+    dense_network,
+)
 from autokit.training import Batch
 
 X, Y, IDS = blobs(60, 4)

@@ -11,6 +11,8 @@ from autokit.federated import EmbeddedEngine, FederatedTrainer, QuantizedUpdates
 from autokit.federated.communication.quantized import _spread, _squeezed
 from autokit.testing.federated import (
     CommunicationContract,
+)
+from autokit.testing.federations import (
     blobs,
     dense_network,
     federation,

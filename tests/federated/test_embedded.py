@@ -22,6 +22,8 @@ from autokit.federated.engines import embedded
 from autokit.federated.engines.collector import Collector
 from autokit.testing.federated import (
     EngineContract,
+)
+from autokit.testing.federations import (
     blobs,
     counted_traces,
     dense_network,

@@ -27,7 +27,7 @@ from autokit.federated import (
     Scaffold,
     ServerStep,
 )
-from autokit.testing.federated import (
+from autokit.testing.federations import (
     assert_same,
     blobs,
     by_client,

@@ -20,7 +20,11 @@ from autokit.federated import (
     TrimmedMean,
     partition_iid,
 )
-from autokit.testing.federated import blobs, dense_network, one_after_the_other
+from autokit.testing.federations import (
+    blobs,
+    dense_network,
+    one_after_the_other,
+)
 from autokit.training import TrainingDiverged
 
 X, Y, IDS = blobs()

@@ -19,7 +19,7 @@ from autokit.federated import (
 from autokit.federated.private import private_rounds
 from autokit.federated.schedule import drawn, lots
 from autokit.privacy import DifferentialPrivacy, PrivacyBudgetSpent
-from autokit.testing.federated import (
+from autokit.testing.federations import (
     blobs,
     dense_network,
     federation,

@@ -10,7 +10,10 @@ from sklearn.metrics import r2_score
 
 from autokit import FederatedRegressor, export_tflite, load, save
 from autokit.deploy import TFLiteModel
-from autokit.testing.federated import assert_same, linear_network
+from autokit.testing.federations import (
+    assert_same,
+    linear_network,
+)
 
 X, Y = load_diabetes(return_X_y=True)
 X, Y = X[:200], Y[:200]

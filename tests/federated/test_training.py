@@ -12,7 +12,12 @@ from autokit.federated import EmbeddedEngine, FedAvg, FederatedTrainer, Median, 
 from autokit.federated.protocols import RoundReport, Updates
 from autokit.federated.server import Round, broadcast_of
 from autokit.federated.training import Rounds, run_rounds
-from autokit.testing.federated import blobs, dense_network, federation, start
+from autokit.testing.federations import (
+    blobs,
+    dense_network,
+    federation,
+    start,
+)
 
 
 class Scripted:

@@ -7,7 +7,10 @@ import pytest
 
 from autokit._backend import keras, tf
 from autokit.federated.weights import WeightLayout, flat_layers
-from autokit.testing.federated import normalized_network, recurrent_network
+from autokit.testing.federations import (
+    normalized_network,
+    recurrent_network,
+)
 
 
 def nested():

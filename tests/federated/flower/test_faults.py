@@ -16,7 +16,11 @@ import pytest
 
 from autokit._backend import keras
 from autokit.federated import FederatedTrainer, FlowerEngine
-from autokit.testing.federated import federation, run, start
+from autokit.testing.federations import (
+    federation,
+    run,
+    start,
+)
 
 EVERYBODY = np.arange(4)
 

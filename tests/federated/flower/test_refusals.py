@@ -14,7 +14,9 @@ from autokit.federated.engines.flower import join, serve
 from autokit.federated.engines.flower.engine import spread
 from autokit.federated.engines.flower.installed import require_flower
 from autokit.federated.engines.flower.serving import begin, parse_address
-from autokit.testing.federated import federation
+from autokit.testing.federations import (
+    federation,
+)
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 y = (X[:, 0] > 0).astype(int)

@@ -20,6 +20,8 @@ from autokit.federated import (
 )
 from autokit.testing.federated import (
     EngineContract,
+)
+from autokit.testing.federations import (
     dense_network,
     federation,
     normalized_network,

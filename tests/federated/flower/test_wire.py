@@ -11,7 +11,10 @@ import pytest
 from autokit._backend import keras
 from autokit.federated.communication import QuantizedUpdates
 from autokit.federated.protocols import Broadcast, Packed, Updates
-from autokit.testing.federated import federation, start
+from autokit.testing.federations import (
+    federation,
+    start,
+)
 
 
 @pytest.fixture
