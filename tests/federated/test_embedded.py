@@ -20,6 +20,7 @@ from autokit.federated import (
 )
 from autokit.federated.engines import embedded
 from autokit.federated.engines.collector import Collector
+from autokit.federated.schedule import batches
 from autokit.testing.federated import (
     EngineContract,
 )
@@ -327,3 +328,45 @@ def test_weighted_and_unweighted_differ_only_in_the_mean():
     ends = [run(given, n_rounds=1, chosen=[k]).weights for k in (0, 1)]
     np.testing.assert_allclose(weighted, np.average(ends, axis=0, weights=(5, 50)), atol=1e-6)
     np.testing.assert_allclose(even, np.mean(ends, axis=0), atol=1e-6)
+
+
+def test_a_perceptron_agrees_with_nothing_but_numpy():
+    given = federation(plain_perceptron)
+    weights = start(given).weights
+    for number in range(3):
+        deltas, counts = [], []
+        for client in range(len(given.clients)):
+            data = given.clients.batch(client)
+            own = [part.copy() for part in given.layout.arrays(weights)]
+            for rows in batches(
+                given.seed, number, client, len(data), local_epochs=1, batch_size=given.batch_size
+            ):
+                own = numpy_step(own, data.x[rows], data.y[rows], given.learning_rate)
+            deltas.append(np.concatenate([part.ravel() for part in own]) - weights)
+            counts.append(len(data))
+        weights = weights + np.average(deltas, axis=0, weights=counts).astype(np.float32)
+    np.testing.assert_allclose(run(given).weights, weights, atol=1e-5)
+
+
+def plain_perceptron():
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(8, "relu"),
+            keras.layers.Dense(3, "softmax"),
+        ]
+    )
+
+
+def numpy_step(weights, x, y, rate):
+    """One step of gradient descent on the cross-entropy of a perceptron with one hidden layer."""
+    kernel, bias, kernel_2, bias_2 = weights
+    hidden = np.maximum(x @ kernel + bias, 0)
+    logits = hidden @ kernel_2 + bias_2
+    proba = np.exp(logits - logits.max(axis=1, keepdims=True))
+    proba /= proba.sum(axis=1, keepdims=True)
+    proba[np.arange(len(y)), y] -= 1
+    error = proba / len(y)
+    back = (error @ kernel_2.T) * (hidden > 0)
+    gradients = (x.T @ back, back.sum(axis=0), hidden.T @ error, error.sum(axis=0))
+    return [w - rate * g for w, g in zip(weights, gradients, strict=True)]

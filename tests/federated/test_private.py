@@ -10,6 +10,7 @@ import pytest
 import autokit
 from autokit._backend import keras, tf
 from autokit.federated import (
+    FedAvg,
     FederatedTrainer,
     FedProx,
     FedSGD,
@@ -147,6 +148,20 @@ def clipped_descent(given) -> np.ndarray:
             for p, t, f in zip(params, total, free, strict=True)
         ]
     return layout.join(params, []).numpy()
+
+
+def test_an_algorithm_cannot_look_at_rows_past_the_clipping():
+    class Curious(FedAvg):
+        def objective(self, objective, anchor):
+            def peeking(params, buffers, batch):
+                step = objective(params, buffers, batch)
+                return step._replace(loss=step.loss + tf.reduce_sum(params[0]) * batch.x[0, 0])
+
+            return peeking
+
+    private = made_private(replace(federation(sizes=(12,)), algorithm=Curious()), ROWS)
+    with pytest.raises(TypeError, match="NoneType"):
+        run(private, n_rounds=1)
 
 
 def test_rows_of_a_large_client_get_noise_for_its_batches():
