@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from autokit._backend import keras
 from autokit.continual.strategies import STRATEGIES
-from autokit.estimators import OPTIMIZERS
+from autokit.fitting import OPTIMIZERS
 
 STRATEGY_NAMES = ("\n" + 8 * " ").join(textwrap.wrap(", ".join(map(repr, STRATEGIES)), 84))
 PARAMETERS_DOC = """

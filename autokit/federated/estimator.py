@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from autokit.base import BaseKerasClassifier
-from autokit.estimators import missing_activation
 from autokit.federated.lifecycle import FederatedEstimator
 from autokit.federated.parameters import ATTRIBUTES_DOC, PARAMETERS_DOC
+from autokit.fitting import missing_activation
 
 
 class FederatedTrainer(FederatedEstimator, BaseKerasClassifier):

@@ -21,9 +21,7 @@ from autokit.federated import (
 from autokit.federated.engines import embedded
 from autokit.federated.engines.collector import Collector
 from autokit.federated.schedule import batches
-from autokit.testing.federated import (
-    EngineContract,
-)
+from autokit.testing.federated_engines import EngineContract
 from autokit.testing.federations import (
     blobs,
     counted_traces,

@@ -18,9 +18,7 @@ from autokit.federated import (
     Scaffold,
     TopKUpdates,
 )
-from autokit.testing.federated import (
-    EngineContract,
-)
+from autokit.testing.federated_engines import EngineContract
 from autokit.testing.federations import (
     dense_network,
     federation,
