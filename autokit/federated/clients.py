@@ -127,7 +127,7 @@ class Sources:
             _check_source(name, source)
         if not isinstance(source, str | os.PathLike):
             return source[0], source[1]
-        with _opened(name, source) as file:
+        with opened(name, source) as file:
             return file["X"], file["y"]
 
     def targets(self, client: int) -> Any:
@@ -135,7 +135,7 @@ class Sources:
         source = self._sources[client]
         if not isinstance(source, str | os.PathLike):
             return self.read(client)[1]
-        with _opened(self.names[client], source) as file:
+        with opened(self.names[client], source) as file:
             return file["y"]
 
     def _spooled(self, clients: Iterator) -> Iterator[Path]:
@@ -194,7 +194,8 @@ def _store(path: Path, X: np.ndarray, y: np.ndarray) -> None:
 
 
 @contextmanager
-def _opened(name, path):
+def opened(name, path):
+    """The arrays `X` and `y` of a client's file, for a ``with`` block; errors name the client."""
     try:
         # opened here, because NumPy leaves a file open that turns out to be none of its own
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:

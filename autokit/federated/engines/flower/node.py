@@ -36,7 +36,7 @@ from flwr.supernode import start_client_internal as supernode  # noqa: E402
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState  # noqa: E402
 
 from autokit.federated.client import trained  # noqa: E402
-from autokit.federated.clients import _opened  # noqa: E402
+from autokit.federated.clients import opened  # noqa: E402
 from autokit.federated.engines.collector import Collector, work_of  # noqa: E402
 from autokit.federated.engines.flower.link import PATIENCE  # noqa: E402
 from autokit.federated.engines.flower.wire import Answer, Job, unpack_objects  # noqa: E402
@@ -139,7 +139,7 @@ class Node:
         if name in self._rows:
             return self._rows[name]
         if self._encoder is not None:
-            with _opened(name, self.files[name]) as file:
+            with opened(name, self.files[name]) as file:
                 data = self._encoder._encode_more(file["X"], file["y"], None)
         else:
             with np.load(self.files[name], allow_pickle=False) as file:
