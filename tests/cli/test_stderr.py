@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 from autokit.cli.stderr import without_native_noise
 
@@ -19,6 +20,7 @@ NOISE = (
 def test_native_noise_is_dropped_and_all_else_kept(capfd):
     with without_native_noise():
         os.write(2, NOISE + b"Fatal: the disk is on fire\n")
+        time.sleep(0.3)  # two threads that write at once may mix their lines
         print("from Python", file=sys.stderr)
         subprocess.run([sys.executable, "-c", "import os; os.write(2, b'from a child\\n')"])
     os.write(2, b"after\n")
