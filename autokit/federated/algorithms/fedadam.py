@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from autokit.federated.protocols import FederatedAlgorithm
 from autokit.federated.steps import ServerStep
 
@@ -33,6 +35,8 @@ class FedAdam(FederatedAlgorithm):
     Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
     """
 
+    _rule: ClassVar[str] = "fed_adam"
+
     def __init__(self, learning_rate=0.01, beta_1=0.9, beta_2=0.99, epsilon=1e-3, weighted=True):
         self.learning_rate = learning_rate
         self.beta_1 = beta_1
@@ -42,7 +46,7 @@ class FedAdam(FederatedAlgorithm):
 
     def server(self):
         return ServerStep(
-            "fed_adam",
+            self._rule,
             learning_rate=float(self.learning_rate),
             beta_1=float(self.beta_1),
             beta_2=float(self.beta_2),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from autokit.federated.protocols import FederatedAlgorithm
-from autokit.federated.steps import ServerStep
+from typing import ClassVar
+
+from autokit.federated.algorithms.fedadam import FedAdam
 
 
-class FedYogi(FederatedAlgorithm):
+class FedYogi(FedAdam):
     """Federated averaging with Yogi on the server.
 
     ::
@@ -33,18 +34,4 @@ class FedYogi(FederatedAlgorithm):
     Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
     """
 
-    def __init__(self, learning_rate=0.01, beta_1=0.9, beta_2=0.99, epsilon=1e-3, weighted=True):
-        self.learning_rate = learning_rate
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.weighted = weighted
-
-    def server(self):
-        return ServerStep(
-            "fed_yogi",
-            learning_rate=float(self.learning_rate),
-            beta_1=float(self.beta_1),
-            beta_2=float(self.beta_2),
-            epsilon=float(self.epsilon),
-        )
+    _rule: ClassVar[str] = "fed_yogi"
