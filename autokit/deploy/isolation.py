@@ -18,6 +18,7 @@ from typing import Any
 
 TIMEOUT_S = 600.0
 _ENDING_S = 1.0
+_KILLING_S = 5.0  # a worker that still loads TensorFlow answers later, and starts nothing then
 # Not `-m`: what can be imported here must be importable there, and the user's script stays out.
 _COMMAND = (
     "import json, sys\n"
@@ -67,6 +68,7 @@ class Job:
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
         self._worker, self._answer = _submitted(request)
+        self._has_replied = False
 
     def __enter__(self) -> Job:
         return self
@@ -77,8 +79,13 @@ class Job:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the job, wherever it is."""
-        self._answer.close()
+        """End the job, wherever it is; when this returns it writes nothing any more."""
+        with self._answer, contextlib.suppress(OSError):
+            if not self._has_replied:
+                self._answer.shutdown(socket.SHUT_WR)  # its child is killed, or never started
+                self._answer.settimeout(_KILLING_S)
+                while self._answer.recv(1 << 16):
+                    pass  # the end comes when nobody holds the other side
 
     def wait(self) -> None:
         """Wait for the end.
@@ -116,6 +123,7 @@ class Job:
             raise TimedOut(f"it did not end within {self._timeout_s:g} s") from error
         except ConnectionError:
             return {}
+        self._has_replied = True
         return json.loads(received)
 
 

@@ -98,6 +98,9 @@ class _Jobs:
         return True
 
     def _start(self, request: bytes, answer: socket.socket) -> None:
+        if _is_closed(answer):
+            answer.close()
+            return
         pid = os.fork()
         if pid == 0:
             # A copy of another job's socket would keep that one from being seen as closed.
@@ -142,6 +145,15 @@ def _answer(request: dict[str, Any], answer: socket.socket) -> NoReturn:
         answer.sendall(_line(reply))
     finally:
         os._exit(0)
+
+
+def _is_closed(answer: socket.socket) -> bool:
+    try:
+        return not answer.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def _line(reply: dict[str, Any]) -> bytes:

@@ -76,15 +76,31 @@ def test_a_job_that_takes_too_long_is_ended(folder):
     assert _works(folder)
 
 
-def test_a_job_that_nobody_waits_for_is_ended(folder):
-    for _ in range(3):
-        with Job(_request(folder)):
-            pass
+@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02, 0.08])
+def test_a_job_that_nobody_waits_for_is_ended(folder, after_s):
+    """It writes nothing more once it is left, so that its folder can be removed."""
     assert _works(folder)
     deadline = time.monotonic() + 10
     while _children(isolation._worker._process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _children(isolation._worker._process.pid) == []
+        time.sleep(0.05)  # a child that has answered may take a moment to end
+    for _ in range(3):
+        with Job(_request(folder)):
+            time.sleep(after_s)
+        assert _children(isolation._worker._process.pid) == []
+    assert _works(folder)
+
+
+def test_a_job_that_is_left_before_its_worker_listens_is_never_started(tmp_path):
+    isolation._end()
+    with Job(_request(tmp_path)):
+        pass
+    with Job(_request(tmp_path)) as job, pytest.raises(RuntimeError, match="does not exist"):
+        job.wait()
+    (tmp_path / "log.txt").unlink()  # of the second
+    isolation._end()
+    with Job(_request(tmp_path)):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def _runs(pid):
