@@ -88,6 +88,25 @@ def _add_serve(sub: argparse.ArgumentParser) -> None:
         "--learning-rate", type=_positive, metavar="R", help="of the clients (default: the model's)"
     )
     sub.add_argument(
+        "--epsilon",
+        type=_positive,
+        metavar="E",
+        help="hide each client by noise of the server, within this budget for all rounds (default: "
+        "the model's privacy, or none)",
+    )
+    sub.add_argument(
+        "--delta",
+        type=_positive,
+        metavar="D",
+        help="of the budget, well below one over the number of clients",
+    )
+    sub.add_argument(
+        "--clip-norm",
+        type=_clip_norm,
+        metavar="C",
+        help="what each client's update is cut to, or adaptive (default: 1)",
+    )
+    sub.add_argument(
         "--min-nodes", type=_count, default=2, metavar="N", help="to wait for (default: 2)"
     )
     sub.add_argument(
@@ -237,6 +256,7 @@ def _estimator(args: argparse.Namespace) -> Any:
         "local_epochs": args.local_epochs,
         "batch_size": args.batch_size,
         "client_learning_rate": args.learning_rate,
+        "privacy": _privacy(args),
     }
     settings = {name: value for name, value in settings.items() if value is not None}
     if args.model.endswith(".keras"):
@@ -290,6 +310,17 @@ def _of_network(args: argparse.Namespace, settings: dict[str, Any]) -> Any:
     return begin(FederatedRegressor(model, **settings), X, y)
 
 
+def _privacy(args: argparse.Namespace):
+    if args.epsilon is None and args.delta is None and args.clip_norm is None:
+        return None
+    if args.epsilon is None or args.delta is None:
+        raise ValueError("a budget of privacy takes both --epsilon and --delta; give both.")
+    from autokit.privacy import DifferentialPrivacy
+
+    norm = 1.0 if args.clip_norm is None else args.clip_norm
+    return DifferentialPrivacy(args.epsilon, args.delta, clip_norm=norm)
+
+
 def _classes(args: argparse.Namespace):
     if args.classes is None:
         return None
@@ -314,7 +345,8 @@ def _telling(estimator: Any):
 
 
 def _last(history: dict[str, list]) -> str:
-    parts = [f"{name} {history[name][-1]:.4f}" for name in ("loss", "score") if history.get(name)]
+    names = ("loss", "score", "epsilon")
+    parts = [f"{name} {history[name][-1]:.4f}" for name in names if history.get(name)]
     parts.append(f"{len(history['clients'][-1])} clients")
     parts += [f"without {name} ({why})" for name, why in history["dropped"][-1].items()]
     return ", ".join(parts)
@@ -330,6 +362,10 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return value
+
+
+def _clip_norm(text: str) -> float | str:
+    return text if text == "adaptive" else _positive(text)
 
 
 def _positive(text: str) -> float:

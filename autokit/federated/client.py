@@ -73,8 +73,6 @@ def trained(
         updates.changes = after - variates
         for own, variate in zip(kept, after, strict=True):
             own[VARIATE] = variate
-    if federation.privacy is not None:
-        federation.privacy.limit(updates, broadcast.clip_norm)
     if federation.communication is not None:
         sent = _pack(updates, kept, federation, broadcast.round)
         plain = n_bytes[0]
@@ -122,7 +120,7 @@ def _pack(
         if not np.isfinite(update).all():
             sent.append(None)  # the server drops it
             continue
-        rng = packing_generator(federation.seed, round_number, int(client))
+        rng = packing_generator(federation.local_seed, round_number, int(client))
         packed = way.pack(update, rng)
         updates.deltas[i] = way.unpack(packed, update.size)
         sent.append(packed)

@@ -48,7 +48,8 @@ PARAMETERS_DOC = """
         (``level="example"``: accounted for the client with the fewest rows as if it took part in
         every round). The noise is such that `n_rounds` rounds spend the budget, and no round goes
         beyond it. What the estimator learns before the first round (columns, scaling, classes)
-        and validation data are not accounted for. See `autokit.privacy.DifferentialPrivacy`.
+        and validation data are not accounted for. Whoever knows `random_state` can tell the
+        noise; None takes it from the operating system. See `autokit.privacy.DifferentialPrivacy`.
     aggregator : str or Aggregator, default="mean"
         "mean", "median", "trimmed_mean", "krum", "multi_krum" or "norm_clipping": what makes one
         update of many. All but the mean hold against some hostile clients.

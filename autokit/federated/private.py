@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autokit._backend import keras
-from autokit.federated.protocols import Federation, Updates
+from autokit.federated.protocols import Federation
+from autokit.federated.schedule import public_seed
 from autokit.federated.weights import flat_layers
 from autokit.privacy import (
     AdaptiveClip,
@@ -15,6 +16,7 @@ from autokit.privacy import (
     Ledger,
     adapted,
     clip_rows,
+    dp_accounting,
     noise_multiplier,
     split_noise,
 )
@@ -32,7 +34,8 @@ class PrivateRounds:
         rows:     gradient_k = (sum_b clip(g_b, C) + N(0, (z C)^2)) / (expected rows)
 
     Where clients are hidden each takes part in a round with probability `sampling_rate`, and the
-    server adds the noise; one client more or less changes the sum by C. Where rows are hidden each
+    server clips and adds the noise, whatever a client sends; one client more or less changes the
+    sum by C. Where rows are hidden each
     takes part in a client's step with probability ``batch_size / n_rows``, and the client adds the
     noise before anything leaves it.
 
@@ -50,6 +53,8 @@ class PrivateRounds:
     n_params : int
         Numbers in an update; statistics behind them stay as they are (constants of a
         normalisation layer: what changes with rows is refused).
+    secret : bool
+        Whether noise and draws come from the operating system's entropy.
 
     References
     ----------
@@ -65,6 +70,7 @@ class PrivateRounds:
     steps_per_round: int
     clients_per_round: float
     n_params: int
+    secret: bool = False
 
     @property
     def level(self) -> str:
@@ -86,10 +92,10 @@ class PrivateRounds:
         """The probability with which each client is drawn for itself; None draws a number."""
         return self.sampling_rate if self.hides_clients else None
 
-    def lots(self, n_rows: np.ndarray, batch_size: int) -> np.ndarray:
+    def lots(self, n_rows: np.ndarray, batch_size: int, noise: float) -> np.ndarray:
         """Noise, clipping norm and expected rows of a step, for clients of so many rows."""
         lots = np.empty((len(n_rows), 3), np.float32)
-        lots[:, 0], lots[:, 1] = self.noise_multiplier, float(self.privacy.clip_norm)
+        lots[:, 0], lots[:, 1] = noise, float(self.privacy.clip_norm)
         lots[:, 2] = np.minimum(n_rows, batch_size)
         return lots
 
@@ -99,13 +105,11 @@ class PrivateRounds:
             return float(state.get(NORM, AdaptiveClip().norm))
         return float(self.privacy.clip_norm)
 
-    def limit(self, updates: Updates, norm: float) -> None:
-        """Client: clip the updates, in place, where clients are hidden."""
-        if not self.hides_clients:
-            return
-        updates.deltas[:, self.n_params :] = 0.0
-        updates.deltas, was_clipped = clip_rows(updates.deltas, norm)
-        updates.within = (~was_clipped).astype(float)
+    def limited(self, deltas: np.ndarray, norm: float) -> tuple[np.ndarray, np.ndarray]:
+        """Server: clipped updates of shape (n_clients, size), and which were longer."""
+        deltas = deltas.copy()
+        deltas[:, self.n_params :] = 0.0
+        return clip_rows(deltas, norm)
 
     def release(
         self,
@@ -183,27 +187,41 @@ def private_rounds(
         Whether nobody needs to repeat the training: then who is drawn, and the noise, come from
         the operating system's entropy.
 
+    Returns
+    -------
+    Federation
+        Of clients that are still to come, its noise is not known.
+
     Raises
     ------
+    ImportError
+        dp-accounting is not installed.
     ValueError
         Something of the federation would tell of clients past the noise.
     """
     if privacy is None:
         return federation
+    dp_accounting()
     _check(federation, privacy)
     n_clients, steps = len(federation.clients), 1
     expected = n_clients if per_round is None else per_round
-    rate = expected / n_clients
-    if privacy.level != "client":
-        fewest = int(np.min(federation.clients.sizes))
-        rate = min(1.0, federation.batch_size / fewest)
-        steps = federation.local_epochs * -(-fewest // federation.batch_size)
-    noise = noise_multiplier(privacy, n_steps=n_rounds * steps, sampling_rate=rate)
-    if privacy.is_adaptive:
-        split_noise(noise, expected)
+    rate, noise = 1.0, float("nan")
+    if n_clients:
+        rate = expected / n_clients
+        if privacy.level != "client":
+            fewest = int(np.min(federation.clients.sizes))
+            rate = min(1.0, federation.batch_size / fewest)
+            steps = federation.local_epochs * -(-fewest // federation.batch_size)
+        noise = noise_multiplier(privacy, n_steps=n_rounds * steps, sampling_rate=rate)
+        if privacy.is_adaptive:
+            split_noise(noise, expected)
     seed = int(np.random.SeedSequence().entropy) if secret else federation.seed
-    rounds = PrivateRounds(privacy, noise, rate, steps, expected, federation.layout.n_params)
-    return replace(federation, privacy=rounds, seed=seed)
+    rounds = PrivateRounds(
+        privacy, noise, rate, steps, expected, federation.layout.n_params, secret
+    )
+    # whoever knows the server's seed knows its noise
+    of_clients = public_seed(seed) if privacy.level == "client" else None
+    return replace(federation, privacy=rounds, seed=seed, client_seed=of_clients)
 
 
 def _check(federation: Federation, privacy: DifferentialPrivacy) -> None:
@@ -238,10 +256,4 @@ def _check(federation: Federation, privacy: DifferentialPrivacy) -> None:
             f"the 'aggregator' parameter is {federation.aggregator!r}, and the noise is made for "
             "the mean of clipped updates",
             "leave it at 'mean'",
-        )
-    if federation.communication is not None:
-        refuse(
-            f"the 'communication' parameter is {federation.communication!r}, which may make a "
-            "clipped update longer",
-            "set communication=None",
         )

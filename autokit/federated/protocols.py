@@ -82,6 +82,8 @@ class Federation:
         Of the clients.
     local_epochs, batch_size : int
     seed : int
+    client_seed : int or None
+        Instead of `seed`, for what clients draw and may know of; read `local_seed`.
     layout : WeightLayout
         Of `model`.
     structure : callable or None
@@ -104,6 +106,12 @@ class Federation:
     communication: Communication | None = None
     privacy: Any = None
     structure: Callable[[np.ndarray], np.ndarray] | None = None
+    client_seed: int | None = None
+
+    @property
+    def local_seed(self) -> int:
+        """Of clients' batches, dropout and packing."""
+        return self.seed if self.client_seed is None else self.client_seed
 
     @property
     def step(self) -> ServerStep:
@@ -314,14 +322,14 @@ class Broadcast:
     round : int
     weights : np.ndarray of float32 of shape (size,)
     shared : np.ndarray of shape (n_params,) or (0,)
-    clip_norm : float
-        Of private updates; 0 without privacy.
+    row_noise : float
+        Noise multiplier of the clients' steps, where rows are hidden.
     """
 
     round: int
     weights: np.ndarray
     shared: np.ndarray
-    clip_norm: float = 0.0
+    row_noise: float = 0.0
 
     @property
     def size_bytes(self) -> int:
@@ -345,8 +353,6 @@ class Updates:
         Rows met, a row of two epochs twice.
     changes : np.ndarray of float32 of shape (n, n_params), or None
         Of control variates.
-    within : np.ndarray of float of shape (n,), or None
-        1 where a private update was not clipped.
     bytes_up : np.ndarray of int of shape (n,), or None
     """
 
@@ -358,7 +364,6 @@ class Updates:
     hits: np.ndarray
     n_met: np.ndarray
     changes: np.ndarray | None = None
-    within: np.ndarray | None = None
     bytes_up: np.ndarray | None = None
 
     def take(self, places) -> Updates:

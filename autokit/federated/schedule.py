@@ -6,6 +6,8 @@ process, trains on the same batches.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 _SAMPLING, _BATCHES, _SEED, _NOISE, _FAULTS, _PACKING = range(6)  # what a seed is for
@@ -17,6 +19,12 @@ def generator(seed: int, purpose: int, round_number: int, client: int = 0) -> np
         return np.random.default_rng([seed, purpose, round_number, client])
     key = np.array([seed << 8 | purpose, round_number << 32 | client], np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
+
+
+def public_seed(seed: int) -> int:
+    """A seed that follows from another, and does not tell it."""
+    digest = hashlib.sha256(b"autokit.federated" + str(seed).encode()).digest()
+    return int.from_bytes(digest[:6])
 
 
 def batches(

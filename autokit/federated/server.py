@@ -23,10 +23,10 @@ def broadcast_of(federation: Federation, state: ServerState) -> Broadcast:
     shared = state.shared
     if algorithm.has_variates and not shared.size:
         shared = np.zeros(layout.n_params, np.float32)
-    clip_norm = 0.0
-    if federation.privacy is not None and federation.privacy.hides_clients:
-        clip_norm = federation.privacy.norm(state.privacy)
-    return Broadcast(state.round, state.weights, shared, clip_norm)
+    private, row_noise = federation.privacy, 0.0
+    if private is not None and not private.hides_clients:
+        row_noise = private.noise_multiplier
+    return Broadcast(state.round, state.weights, shared, row_noise)
 
 
 class Round:
@@ -42,6 +42,9 @@ class Round:
 
     def __init__(self, federation: Federation, state: ServerState, broadcast: Broadcast):
         self.federation, self.state, self.broadcast = federation, state, broadcast
+        private = federation.privacy
+        self._hiding = private if private is not None and private.hides_clients else None
+        self._norm = 0.0 if self._hiding is None else private.norm(state.privacy)
         self._total = np.zeros(federation.layout.size, np.float64)
         self._weight = 0.0
         self._held: list[tuple[np.ndarray, np.ndarray]] = []  # where all are needed at once
@@ -79,15 +82,15 @@ class Round:
         self._met += float(updates.n_met.sum())
         self._loss += float(updates.losses.sum())
         self._hits += float(updates.hits.sum())
-        if updates.within is not None:
-            self._within += float(updates.within.sum())
         if updates.changes is not None:
             self._change += updates.changes.sum(axis=0, dtype=np.float64)
         federation = self.federation
         deltas = federation.aggregator.limited(updates.deltas)
-        private = federation.privacy
-        hides_clients = private is not None and private.hides_clients
-        counts_rows = federation.algorithm.weighted and not hides_clients
+        if self._hiding is not None:
+            # here, not by the clients: the noise must hide one that does not keep to it
+            deltas, was_clipped = self._hiding.limited(deltas, self._norm)
+            self._within += float((~was_clipped).sum())
+        counts_rows = federation.algorithm.weighted and self._hiding is None
         weights = updates.n_rows.astype(np.float64) if counts_rows else np.ones(len(deltas))
         self._weight += float(weights.sum())
         if federation.aggregator.is_mean:
@@ -98,15 +101,14 @@ class Round:
     def finish(self) -> tuple[ServerState, RoundReport]:
         """The state after the round, and what to tell of it."""
         federation, state = self.federation, self.state
-        layout, algorithm, private = federation.layout, federation.algorithm, federation.privacy
-        hides_clients = private is not None and private.hides_clients
+        layout, algorithm = federation.layout, federation.algorithm
         after = replace(state, round=state.round + 1, kept={**state.kept, **self._kept})
         mean = None
-        if hides_clients:
+        if self._hiding is not None:
             rng = noise_generator(federation.seed, state.round)
-            mean, after.privacy = private.release(
+            mean, after.privacy = self._hiding.release(
                 self._total,
-                self.broadcast.clip_norm,
+                self._norm,
                 self._within,
                 len(self._clients),
                 state.privacy,

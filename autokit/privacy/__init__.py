@@ -18,6 +18,7 @@ _PUBLIC = {
     "adapted": "clipping",
     "analytic_gaussian_sigma": "gaussian",
     "clip_rows": "clipping",
+    "dp_accounting": "accounting",
     "epsilon_spent": "accounting",
     "gaussian_mechanism": "gaussian",
     "gaussian_sigma": "gaussian",

@@ -77,6 +77,23 @@ def test_a_network_becomes_an_estimator(tmp_path, classes, kind):
     np.testing.assert_array_equal(made.model_.get_weights()[0], model.get_weights()[0])
 
 
+def test_a_budget_of_privacy(tmp_path, capsys):
+    from autokit._backend import keras
+    from autokit.cli import flower
+    from autokit.cli.parser import parse
+    from autokit.privacy import DifferentialPrivacy
+
+    model = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")]).save(model)
+    serving = ["serve", str(model), "--out", str(tmp_path / "o"), "--classes", "0,1"]
+    budget = ["--epsilon", "2", "--delta", "1e-3"]
+    made = flower._estimator(parse(["federated", *serving, *budget, "--clip-norm", "adaptive"]))
+    assert made.privacy == DifferentialPrivacy(2.0, 1e-3, clip_norm="adaptive")
+    assert flower._estimator(parse(["federated", *serving])).privacy is None
+    assert run(*serving, "--insecure", "--clip-norm", "0.5") == 1
+    assert "both --epsilon and --delta" in capsys.readouterr().err
+
+
 def test_joining_names_what_is_missing(tmp_path, capsys):
     assert run("join", "--superlink", "h:1", "--data", tmp_path / "a.npz") == 1
     assert "TLS needs the server's root certificate" in capsys.readouterr().err

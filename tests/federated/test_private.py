@@ -17,6 +17,7 @@ from autokit.federated import (
     QuantizedUpdates,
     Scaffold,
 )
+from autokit.federated.engines.collector import Collector
 from autokit.federated.private import private_rounds
 from autokit.federated.schedule import drawn, lots
 from autokit.privacy import DifferentialPrivacy, PrivacyBudgetSpent
@@ -43,8 +44,8 @@ def made_private(given, privacy=CLIENTS, *, n_rounds=3, per_round=None, **change
 
 
 def test_without_noise_the_mean_of_clipped_updates():
-    given = federation()
-    private = made_private(given, noise_multiplier=0.0)
+    private = made_private(federation(), noise_multiplier=0.0)
+    given = replace(private, privacy=None)
     each = [
         run(given, n_rounds=1, chosen=[k]).weights - start(given).weights
         for k in range(len(given.clients))
@@ -59,10 +60,48 @@ def test_without_noise_the_mean_of_clipped_updates():
 def test_who_takes_part_does_not_change_what_is_divided_by():
     private = made_private(federation(), noise_multiplier=0.0)
     one = run(private, n_rounds=1, chosen=[0]).weights
-    alone = run(federation(), n_rounds=1, chosen=[0]).weights
+    alone = run(replace(private, privacy=None), n_rounds=1, chosen=[0]).weights
     before = start(private).weights
     ratio = np.linalg.norm(one - before) / min(CLIP, np.linalg.norm(alone - before))
     assert ratio == pytest.approx(1 / 3, rel=1e-4)
+
+
+def test_the_server_clips_what_a_client_did_not(monkeypatch):
+    """A client may send anything, packed or not: its share of the mean has a bound."""
+    private = made_private(federation(), noise_multiplier=0.0)
+    state = start(private)
+    for packed in (None, QuantizedUpdates(bits=2)):
+        given = replace(private, communication=packed)
+        monkeypatch.setattr(Collector, "collect", _shouting(Collector.collect))
+        moved = run(given, n_rounds=1, chosen=[1]).weights - state.weights
+        monkeypatch.undo()
+        assert np.linalg.norm(moved) == pytest.approx(CLIP / 3, rel=1e-4)
+
+
+def _shouting(collect):
+    def loud(*args, **kwargs):
+        updates = collect(*args, **kwargs)
+        updates.deltas *= 1e4
+        return updates
+
+    return loud
+
+
+def test_clients_cannot_tell_the_noise_from_their_seed():
+    private = made_private(federation())
+    assert private.local_seed != private.seed
+    assert private.local_seed == made_private(federation()).local_seed
+    secret = [private_rounds(federation(), CLIENTS, None, 3, secret=True) for _ in range(2)]
+    assert len({s.seed for s in secret} | {s.local_seed for s in secret}) == 4
+    assert all(s.seed >> 100 and not s.local_seed >> 48 for s in secret)
+
+
+def test_clients_that_are_still_to_come():
+    given = federation(sizes=())
+    private = private_rounds(given, CLIENTS, 2, 3, secret=False)
+    assert np.isnan(private.privacy.noise_multiplier)
+    with pytest.raises(ValueError, match="GroupNormalization"):
+        private_rounds(federation(normalized_network, sizes=()), CLIENTS, None, 3, secret=False)
 
 
 def test_nobody_gives_noise_of_the_right_size():
@@ -74,9 +113,9 @@ def test_nobody_gives_noise_of_the_right_size():
 
 
 def test_an_adaptive_norm_finds_the_median():
-    given = federation(sizes=[10] * 40)
     adaptive = DifferentialPrivacy(1e3, 1e-2, clip_norm="adaptive", accountant="rdp")
-    private = made_private(given, adaptive)
+    private = made_private(federation(sizes=[10] * 40), adaptive)
+    given = replace(private, privacy=None)
     each = [
         np.linalg.norm(run(given, n_rounds=1, chosen=[k]).weights - start(given).weights)
         for k in range(0, 40, 4)
@@ -178,6 +217,15 @@ def test_rows_of_a_large_client_get_noise_for_its_batches():
     assert np.std(difference) == pytest.approx(expected, rel=0.15)
 
 
+def test_a_client_s_noise_does_not_change_with_whom_it_is_trained():
+    private = made_private(federation(sizes=(9, 12)), ROWS)
+    before = start(private).weights
+    one, two, both = (
+        run(private, n_rounds=1, chosen=chosen).weights - before for chosen in ([0], [1], [0, 1])
+    )
+    np.testing.assert_allclose(both, (9 * one + 12 * two) / 21, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def patients():
     X, y, _ = blobs(300, 5)
@@ -273,7 +321,6 @@ def test_constants_of_a_normalisation_get_no_noise(patients):
         ({"model": lambda shape, n: normalized_network(n_outputs=n)}, "GroupNormalization"),
         ({"algorithm": Scaffold()}, "'algorithm' parameter is Scaffold"),
         ({"aggregator": "median"}, r"'aggregator' parameter is Median\(\)"),
-        ({"communication": QuantizedUpdates()}, "communication=None"),
         ({"privacy": replace(ROWS, clip_norm="adaptive")}, "give it a number"),
         ({"privacy": ROWS, "algorithm": FedSGD()}, "take 'fedavg'"),
         ({"privacy": 1.0}, "'privacy' parameter"),

@@ -49,7 +49,7 @@ def work_of(federation: Federation, round_number: int, client: int, data: Batch)
     private = federation.privacy
     draw = batches if private is None or private.hides_clients else lots
     steps = draw(
-        federation.seed,
+        federation.local_seed,
         round_number,
         client,
         n_rows,
@@ -110,11 +110,12 @@ class Collector:
             plan = _grid(work, first, size)
             given = {k: np.pad(v, ((0, size[0] - n), (0, 0))) for k, v in given.items()}
         else:
-            plan = _line(work, first, self.federation.seed, broadcast.round)
+            plan = _line(work, first, self.federation.local_seed, broadcast.round)
         private = self.federation.privacy
         if private is not None and not private.hides_clients:
             n_rows = np.array([len(part.data) for part in work])
-            given["lots"] = private.lots(n_rows, self.federation.batch_size)
+            batch_size, noise = self.federation.batch_size, broadcast.row_noise
+            given["lots"] = private.lots(n_rows, batch_size, noise)
         run = self._traces.get(rows, tuple(given), size)
         rate = np.float32(self.federation.learning_rate)
         tensors = (*parts_of(rows), broadcast.weights, rate, *plan, *given.values())

@@ -79,7 +79,8 @@ def one_by_one(model, loss, algorithm, layout: WeightLayout, names):
                 batch = TensorBatch(*(tf.gather(part, chosen) for part in parts_of(rows)))
                 noise = ()
                 if "lots" in given:
-                    seed = tf.random.experimental.stateless_fold_in(tf.cast(seeds[k], tf.int64), i)
+                    own = tf.cast(seeds[k], tf.int64)
+                    seed = tf.random.experimental.stateless_fold_in(own, i - ends[k])
                     noise = given["lots"][k], seed
                 result, gradients = gradient(params, buffers, batch, anchor, *noise)
                 if pull is not None:

@@ -52,11 +52,6 @@ def test_is_saved_with_an_estimator(tmp_path):
     assert load(path).engine.n_nodes == 3
 
 
-def test_refuses_privacy_by_name(flower):
-    with pytest.raises(ValueError, match="'privacy' parameter must be None.*engine='embedded'"):
-        FlowerEngine().check(federation(privacy=object()))
-
-
 def test_refuses_what_cannot_be_sent_by_name(flower):
     class Own(keras.layers.Layer):
         def call(self, inputs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from autokit.federated import (
     Scaffold,
     TopKUpdates,
 )
+from autokit.federated.private import private_rounds
+from autokit.privacy import DifferentialPrivacy
 from autokit.testing.federated_engines import EngineContract
 from autokit.testing.federations import (
     dense_network,
@@ -60,6 +63,37 @@ def test_agrees_with_the_embedded_engine(engine, build, changes):
     for name, own in expected.kept.items():
         for key, value in own.items():
             np.testing.assert_allclose(found.kept[name][key], value, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "privacy, changes",
+    [
+        (DifferentialPrivacy(8.0, 1e-2, clip_norm=0.3), {"communication": QuantizedUpdates()}),
+        (DifferentialPrivacy(8.0, 1e-2, clip_norm="adaptive"), {"algorithm": FedProx(mu=0.1)}),
+        (DifferentialPrivacy(8.0, 1e-3, clip_norm=0.5, level="example"), {"local_epochs": 2}),
+    ],
+)
+def test_private_rounds_agree_with_the_embedded_engine(engine, privacy, changes):
+    given = federation(sizes=[9] * 12 if privacy.is_adaptive else [9] * 4, **changes)
+    given = private_rounds(given, privacy, None, 3, secret=False)
+    expected, found = run(given), run(given, engine)
+    assert not np.allclose(expected.weights, run(replace(given, privacy=None)).weights, atol=1e-3)
+    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-5)
+    assert found.privacy == expected.privacy
+
+
+def test_nodes_are_not_told_where_the_noise_comes_from(flower):
+    from autokit.federated.engines.flower.engine import task_of
+    from autokit.federated.engines.flower.wire import unpack_objects
+
+    clients, rows = (DifferentialPrivacy(8.0, 1e-2, level=k) for k in ("client", "example"))
+    for secret in (False, True):
+        given = private_rounds(federation(), clients, None, 3, secret=secret)
+        task = unpack_objects(task_of(given))
+        assert "privacy" not in task
+        assert task["seed"] == given.local_seed != given.seed
+    given = private_rounds(federation(), rows, None, 3, secret=True)
+    assert unpack_objects(task_of(given))["seed"] is None  # each node has its own
 
 
 def test_rounds_report_what_the_embedded_engine_reports(engine):

@@ -14,6 +14,7 @@ import autokit
 from autokit.federated import FederatedTrainer
 from autokit.federated.engines.flower.certificates import make_certificates
 from autokit.federated.engines.flower.processes import free_port
+from autokit.privacy import DifferentialPrivacy
 
 CLI = [sys.executable, "-m", "autokit.cli", "federated"]
 
@@ -41,14 +42,14 @@ def data(tmp_path):
 
 
 @pytest.mark.slow
-def test_machines_train_what_one_would(flower, data, tmp_path):
-    """SCAFFOLD and error feedback: what clients keep stays at their nodes, and is right."""
-    settings = {
-        "algorithm": "scaffold",
-        "communication": "quantized",
-        "n_rounds": 4,
-        "random_state": 0,
-    }
+@pytest.mark.parametrize(
+    "settings",
+    [{"algorithm": "scaffold"}, {"privacy": DifferentialPrivacy(20.0, 1e-2, accountant="rdp")}],
+    ids=["scaffold", "private"],
+)
+def test_machines_train_what_one_would(flower, data, tmp_path, settings):
+    """With error feedback: what clients keep stays at their nodes, and is right."""
+    settings = settings | {"communication": "quantized", "n_rounds": 4, "random_state": 0}
     pairs = {name: np.load(path) for name, path in data.items()}
     pairs = {name: (file["X"], file["y"]) for name, file in pairs.items()}
     expected = FederatedTrainer(**settings).fit_clients(pairs)
@@ -91,6 +92,7 @@ def test_machines_train_what_one_would(flower, data, tmp_path):
     np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X), atol=1e-5)
     assert found.history_["bytes_up"] == expected.history_["bytes_up"]
     assert found.history_["clients"][-1] == ["east", "north", "south", "west"]
+    assert found.history_.get("epsilon") == expected.history_.get("epsilon")
     assert found._state.kept == {}
 
 

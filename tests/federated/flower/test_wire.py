@@ -47,7 +47,7 @@ def test_a_job_comes_through(wire, size):
     job = wire.Job([4, 9], ["4", "north/9"], sent, kept, [2, -1])
     found = wire.Job.read(job.content(wire.pack_broadcast(sent)))
     assert (found.numbers, found.names, found.took) == (job.numbers, job.names, job.took)
-    assert (found.broadcast.round, found.broadcast.clip_norm) == (3, 0.5)
+    assert (found.broadcast.round, found.broadcast.row_noise) == (3, 0.5)
     np.testing.assert_array_equal(found.broadcast.weights, sent.weights)
     assert found.broadcast.shared.size == 0
     np.testing.assert_array_equal(found.kept[0]["variate"], np.arange(3.0))

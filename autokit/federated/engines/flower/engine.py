@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TASK = (
     "model", "loss", "algorithm", "communication", "learning_rate", "local_epochs", "batch_size",
-    "seed", "batch_norm",
+    "batch_norm",
 )  # fmt: skip
 
 
@@ -140,11 +140,6 @@ def check_transport(federation: Federation) -> None:
     """
     from autokit.federated.engines.flower.wire import pack_objects
 
-    if federation.privacy is not None:
-        raise ValueError(
-            "The 'privacy' parameter must be None with engine='flower'; engine='embedded' clips "
-            "and noises."
-        )
     for name in ("model", "loss", "algorithm", "communication"):
         try:
             pack_objects({name: getattr(federation, name)})
@@ -159,7 +154,13 @@ def task_of(federation: Federation, **more: Any):
     """What a node is told before the first round."""
     from autokit.federated.engines.flower.wire import pack_objects
 
-    return pack_objects({name: getattr(federation, name) for name in _TASK} | more)
+    task = {name: getattr(federation, name) for name in _TASK} | {"seed": federation.local_seed}
+    private = federation.privacy
+    if private is not None and not private.hides_clients:
+        task["privacy"] = private
+        if private.secret:
+            task["seed"] = None  # a node's own: its noise hides its rows from the server too
+    return pack_objects(task | more)
 
 
 def spread(sizes: np.ndarray, n_nodes: int) -> list[int]:

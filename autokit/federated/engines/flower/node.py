@@ -79,6 +79,8 @@ class Node:
         if self._folder is not None:
             self.files = {path.stem: path for path in (self._folder / rows).glob("*.npz")}
         model = parts["model"]
+        if parts["seed"] is None:
+            parts["seed"] = int(np.random.SeedSequence().entropy)
         federation = Federation(
             clients=None, aggregator=None, layout=WeightLayout.of(model), **parts
         )

@@ -66,6 +66,10 @@ def serve(
     the nodes that were there when the first round began; a node that went and comes back goes on.
     What clients keep from round to round (SCAFFOLD's variates, what packing lost) stays with them.
 
+    With `privacy` for clients the server clips the updates and adds the noise, and no node can
+    tell it; for rows (``level="example"``) each node adds its own, of its own entropy unless the
+    estimator has a `random_state`: then the server could repeat it.
+
     Whoever reaches the port may join, TLS or not: keep others out by a firewall or a private
     network.
 

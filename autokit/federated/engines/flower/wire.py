@@ -3,7 +3,7 @@
 A round is one message to each node, ``train``, and one reply. Both are a `ConfigRecord` of plain
 values and groups of arrays:
 
-    to a node    round, numbers and names of clients, took, clip_norm
+    to a node    round, numbers and names of clients, took, row_noise
                  broadcast: weights, and shared where the algorithm has it
                  kept: what clients keep, where the server keeps it for them
     back         columns of `Updates`; failed: why a client gave nothing
@@ -101,7 +101,7 @@ class Job:
         """As a message's content, with what `pack_broadcast` gave."""
         values = {
             "round": self.broadcast.round,
-            "clip_norm": float(self.broadcast.clip_norm),
+            "row_noise": float(self.broadcast.row_noise),
             "numbers": self.numbers,
             "names": self.names,
             "took": self.took,
@@ -115,7 +115,7 @@ class Job:
         values = content.config_records[_VALUES]
         arrays = _arrays(_group(content, "broadcast"))
         shared = arrays.get("shared", np.zeros(0, np.float32))
-        sent = Broadcast(values["round"], arrays["weights"], shared, values["clip_norm"])
+        sent = Broadcast(values["round"], arrays["weights"], shared, values["row_noise"])
         numbers = list(values["numbers"])
         kept = _unbundle(_group(content, "kept"), len(numbers)) if values["carries"] else None
         return cls(numbers, list(values["names"]), sent, kept, list(values["took"]))

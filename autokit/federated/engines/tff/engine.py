@@ -255,7 +255,7 @@ class TFFRun:
         for client in clients:
             n_rows = self._rows.n_rows(client)
             steps = batches(
-                federation.seed,
+                federation.local_seed,
                 state.round,
                 client,
                 n_rows,
@@ -263,7 +263,8 @@ class TFFRun:
                 batch_size=n_rows if whole else federation.batch_size,
             )
             order += steps
-            seeds.append(self._transport.seeds(federation.seed, state.round, client, len(steps)))
+            seed = federation.local_seed
+            seeds.append(self._transport.seeds(seed, state.round, client, len(steps)))
             last.append(len(steps))
         kind = self._spec["aggregator"]["kind"]
         return {
