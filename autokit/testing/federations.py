@@ -152,16 +152,21 @@ def run(given: Federation, engine=None, n_rounds: int = 3, state=None, chosen=No
         return running.state
 
 
-def reference(given: Federation, n_rounds: int = 3, state=None, chosen=None) -> ServerState:
-    """What `run` must give, by a plain loop: one step after the other, none of it compiled."""
+def reference(
+    given: Federation, n_rounds: int = 3, state=None, chosen=None, limit=None
+) -> ServerState:
+    """What `run` must give, by a plain loop: one step after the other, none of it compiled.
+
+    `limit` is what becomes of each update.
+    """
     state = state or start(given)
     chosen = range(len(given.clients)) if chosen is None else chosen
     for _ in range(n_rounds):
-        state = _reference_round(given, state, chosen)
+        state = _reference_round(given, state, chosen, limit or (lambda delta: delta))
     return state
 
 
-def _reference_round(given: Federation, state: ServerState, chosen) -> ServerState:
+def _reference_round(given: Federation, state: ServerState, chosen, limit) -> ServerState:
     algorithm, n = given.algorithm, given.layout.n_params
     shared = state.shared if state.shared.size else np.zeros(n, np.float32)
     deltas, counts, changes, kept = [], [], [], dict(state.kept)
@@ -176,7 +181,8 @@ def _reference_round(given: Federation, state: ServerState, chosen) -> ServerSta
             after = algorithm.leave(shared, own, deltas[-1][:n], n_steps, given.learning_rate)
             changes.append(after - own)
             kept[name] = {"variate": after}
-    mean = given.aggregator.combine(np.stack(deltas), np.array(counts, float)).astype(np.float32)
+    limited = np.stack([limit(delta) for delta in deltas])
+    mean = given.aggregator.combine(limited, np.array(counts, float)).astype(np.float32)
     params, rule = given.step.apply(state.weights[:n], mean[:n], state.rule)
     if algorithm.has_variates:
         share = len(counts) / len(given.clients)

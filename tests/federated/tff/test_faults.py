@@ -17,8 +17,7 @@ import pytest
 
 from autokit.federated.engines.tff import EngineDied, TFFEngine
 from autokit.federated.steps import ServerStep
-
-from .federations import federation, linear, start
+from autokit.testing.federations import federation, linear_network, start
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +51,7 @@ def killed_after(seconds: float, pid: int):
 
 
 def test_a_killed_worker_is_started_again_and_nothing_is_lost(tff_python):
-    given = federation(linear, server_step=ServerStep("adam", learning_rate=0.1))
+    given = federation(linear_network, server_step=ServerStep("adam", learning_rate=0.1))
     with TFFEngine().open(given, start(given)) as run:
         undisturbed = []
         for _ in range(3):
@@ -131,7 +130,7 @@ def test_the_worker_does_not_outlive_the_process_that_started_it(tff_python):
 
 
 def test_rows_that_do_not_fit_on_the_disk_leave_nothing(tff_python, monkeypatch, lent_worker):
-    given = federation(linear)
+    given = federation(linear_network)
     with TFFEngine().open(given, start(given)) as run:
         run.round(EVERYBODY[:1])
         before = run.state
@@ -149,7 +148,7 @@ def test_an_interpreter_without_tff_is_told_of(tmp_path):
     fake = tmp_path / "bin" / "python"
     fake.parent.mkdir()
     fake.symlink_to(sys.executable)
-    given = federation(linear)
+    given = federation(linear_network)
     with (
         pytest.raises(EngineDied, match="does not start.*tensorflow.*autokit tff check"),
         TFFEngine(environment=tmp_path).open(given, start(given)),

@@ -11,8 +11,7 @@ from autokit.federated.algorithms import ALGORITHMS, FedAvg, Scaffold
 from autokit.federated.communication import QuantizedUpdates, TopKUpdates
 from autokit.federated.engines.tff import TFFEngine
 from autokit.federated.engines.tff.description import aggregator_spec
-
-from .federations import cnn, federation, linear
+from autokit.testing.federations import federation, linear_network, normalized_network
 
 
 class Own(FedAvg):
@@ -44,30 +43,30 @@ def plan(**changes):
     ],
 )
 def test_refusals_name_the_argument_and_the_engine_that_can(changes, argument):
-    given = federation(linear, **changes)
+    given = federation(linear_network, **changes)
     with pytest.raises(ValueError, match=f"'{argument}.*engine='embedded' can"):
         TFFEngine().check(given)
 
 
 def test_private_statistics_are_refused_with_the_cure():
     with pytest.raises(ValueError, match="'privacy'.*GroupNormalization"):
-        TFFEngine().check(federation(cnn, privacy=plan()))
+        TFFEngine().check(federation(normalized_network, privacy=plan()))
     with pytest.raises(ValueError, match="'privacy'.*leave them out"):
-        TFFEngine(zeroing=True).check(federation(linear, privacy=plan()))
+        TFFEngine(zeroing=True).check(federation(linear_network, privacy=plan()))
 
 
 @pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"scaffold"}))
 def test_all_other_algorithms_are_taken(name):
-    TFFEngine().check(federation(linear, algorithm=ALGORITHMS[name]()))
+    TFFEngine().check(federation(linear_network, algorithm=ALGORITHMS[name]()))
 
 
 def test_aggregators_in_plain_values():
-    assert aggregator_spec(federation(linear)) == {"kind": "mean"}
-    given = federation(linear, aggregator=NormClipping(norm=2))
+    assert aggregator_spec(federation(linear_network)) == {"kind": "mean"}
+    given = federation(linear_network, aggregator=NormClipping(norm=2))
     assert aggregator_spec(given, zeroing=3) == {
         "kind": "mean+zeroing", "clip_norm": 2.0, "zero_norm": 3.0,
     }  # fmt: skip
-    assert aggregator_spec(federation(linear, privacy=plan())) == {
+    assert aggregator_spec(federation(linear_network, privacy=plan())) == {
         "kind": "gaussian_fixed", "clip_norm": 0.1, "noise_multiplier": 1.0,
         "clients_per_round": 9.0,
     }  # fmt: skip
@@ -75,4 +74,4 @@ def test_aggregators_in_plain_values():
 
 def test_parameters_of_the_engine_are_checked():
     with pytest.raises(ValueError, match="'zeroing' parameter of TFFEngine"):
-        TFFEngine(zeroing=-1.0).check(federation(linear))
+        TFFEngine(zeroing=-1.0).check(federation(linear_network))

@@ -15,15 +15,35 @@ from autokit.federated.communication import QuantizedUpdates
 from autokit.federated.engines.embedded import EmbeddedEngine
 from autokit.federated.engines.tff import TFFEngine
 from autokit.federated.steps import ServerStep
+from autokit.testing.federations import (
+    federation,
+    linear_network,
+    normalized_network,
+    recurrent_network,
+    reference,
+    start,
+)
 from autokit.training import Batch
-
-from .federations import cnn, federation, linear, lstm, mlp, reference, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lent_worker")]
 
 
 ADAM = ServerStep("adam", learning_rate=0.1)
 MOMENTUM = ServerStep("sgd", learning_rate=0.7, momentum=0.9)
+
+
+def dropping_network() -> keras.Model:
+    """Two layers with dropout, and a penalty."""
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(8, "relu", kernel_regularizer=keras.regularizers.L2(0.01)),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(8, "tanh"),
+            keras.layers.Dropout(0.2),
+            keras.layers.Dense(3, "softmax"),
+        ]
+    )
 
 
 def run(given, n_rounds=3, chosen=None, engine=None, state=None):
@@ -38,12 +58,10 @@ def run(given, n_rounds=3, chosen=None, engine=None, state=None):
     return states, report
 
 
-def expected(given, n_rounds=3, chosen=None, **options):
-    states, state = [], start(given)
-    everybody = np.arange(len(given.clients))
+def expected(given, n_rounds=3, chosen=None, limit=None):
+    states = []
     for _ in range(n_rounds):
-        state = reference(given, state, everybody if chosen is None else chosen, **options)
-        states.append(state)
+        states.append(reference(given, 1, states[-1] if states else None, chosen, limit))
     return states
 
 
@@ -57,12 +75,16 @@ def assert_same(states, others):
 @pytest.mark.parametrize(
     ("build", "options", "chosen"),
     [
-        (mlp, {"weighted_rows": True, "local_epochs": 2}, [0, 1, 2]),
+        (dropping_network, {"has_weights": True, "local_epochs": 2}, [0, 1, 2]),
         # statistics must not see the server's step
-        (cnn, {"algorithm": FedAvg(weighted=False), "server_step": MOMENTUM}, [0, 1, 2]),
-        (cnn, {"algorithm": FedProx(mu=0.8)}, [0, 1, 2]),
-        (lstm, {}, [0, 2]),
-        (mlp, {"algorithm": FedSGD()}, [1]),
+        (
+            normalized_network,
+            {"algorithm": FedAvg(weighted=False), "server_step": MOMENTUM},
+            [0, 1, 2],
+        ),
+        (normalized_network, {"algorithm": FedProx(mu=0.8)}, [0, 1, 2]),
+        (recurrent_network, {}, [0, 2]),
+        (dropping_network, {"algorithm": FedSGD()}, [1]),
     ],
     ids=[
         "mlp-dropout-penalty-row-weights",
@@ -100,7 +122,7 @@ def test_three_rounds_are_those_of_a_plain_loop(build, options, chosen):
     ids=lambda step: step.rule + "-nesterov" * dict(step.settings).get("nesterov", False),
 )
 def test_server_steps_and_their_states_are_ours(step):
-    given = federation(linear, server_step=step)
+    given = federation(linear_network, server_step=step)
     states, _ = run(given)
     others = expected(given)
     assert_same(states, others)
@@ -109,7 +131,7 @@ def test_server_steps_and_their_states_are_ours(step):
 
 
 def test_going_on_from_a_state_is_going_on():
-    given = federation(linear, server_step=ADAM)
+    given = federation(linear_network, server_step=ADAM)
     robust = TFFEngine(clipping=True)
     whole, _ = run(given, 3, engine=robust)
     first, _ = run(given, 1, engine=robust)
@@ -119,7 +141,7 @@ def test_going_on_from_a_state_is_going_on():
 
 
 def test_loss_and_score_are_means_over_the_rows_met():
-    given = federation(mlp, local_epochs=2, learning_rate=1e-12)
+    given = federation(dropping_network, local_epochs=2, learning_rate=1e-12)
     given.model.layers[1].rate = given.model.layers[3].rate = 0.0
     _, report = run(given, 1)
     x, y = (np.concatenate([getattr(part, n) for part in given.clients.data]) for n in "xy")
@@ -127,12 +149,12 @@ def test_loss_and_score_are_means_over_the_rows_met():
     loss = given.loss(y, outputs) + sum(given.model.losses)
     assert report.loss == pytest.approx(float(loss), rel=1e-5)
     assert report.score == pytest.approx(np.mean(np.argmax(outputs, axis=1) == y))
-    assert np.isnan(run(federation(linear), 1)[1].score)
+    assert np.isnan(run(federation(linear_network), 1)[1].score)
 
 
 @pytest.mark.parametrize("algorithm", [FedAvg(weighted=False), FedProx(mu=0.1)], ids=repr)
 def test_a_client_that_is_not_finite_is_left_out_and_named(algorithm):
-    given = federation(linear, algorithm=algorithm)
+    given = federation(linear_network, algorithm=algorithm)
     bad = given.clients.data[1]
     given.clients.data[1] = replace(bad, x=np.where(bad.x > 0.5, np.nan, bad.x).astype(np.float32))
     states, report = run(given)
@@ -143,7 +165,7 @@ def test_a_client_that_is_not_finite_is_left_out_and_named(algorithm):
 
 
 def test_rounds_that_nobody_is_in_leave_the_model_as_it_was():
-    given = federation(linear, server_step=ADAM)
+    given = federation(linear_network, server_step=ADAM)
     given.clients.data[:] = [
         replace(given.clients.data[0], x=np.full((13, 3), np.inf, np.float32)),
         OSError("no such file"),
@@ -167,12 +189,12 @@ def test_clipping_to_a_norm():
     def shortened(delta):
         return delta * min(1, 0.05 / np.linalg.norm(delta))
 
-    given = federation(cnn, aggregator=NormClipping(norm=0.05))
+    given = federation(normalized_network, aggregator=NormClipping(norm=0.05))
     assert_same(run(given, 2)[0], expected(given, 2, limit=shortened))
 
 
 def test_zeroing_leaves_out_huge_updates():
-    given = federation(linear)
+    given = federation(linear_network)
     bad = given.clients.data[0]
     given.clients.data[0] = Batch(bad.x, bad.y * 1e6)
 
@@ -184,7 +206,7 @@ def test_zeroing_leaves_out_huge_updates():
 
 
 def test_quantised_updates_are_near_and_small():
-    given = federation(mlp)
+    given = federation(dropping_network)
     small = replace(given, communication=QuantizedUpdates(bits=8, error_feedback=False))
     states, report = run(small, 1)
     exact = expected(given, 1)[0].weights
@@ -196,7 +218,7 @@ def test_private_rounds_without_noise_are_clipped_sums():
     plan = SimpleNamespace(
         level="client", noise_multiplier=0.0, clip_norm=0.05, clients_per_round=4.0
     )
-    given = federation(linear, privacy=plan)
+    given = federation(linear_network, privacy=plan)
     states, _ = run(given, 1)
     begin = start(given)
     alike = replace(given, algorithm=FedAvg(weighted=False))
@@ -210,7 +232,7 @@ def test_private_rounds_are_noisy_even_if_nobody_is_drawn():
     plan = SimpleNamespace(
         level="client", noise_multiplier=1.0, clip_norm="adaptive", clients_per_round=30.0
     )
-    given = federation(linear, privacy=plan)
+    given = federation(linear_network, privacy=plan)
     states, _ = run(given, 2)
     empty, report = run(given, 1, chosen=np.array([], int), state=states[-1])
     assert np.abs(empty[0].weights - states[-1].weights).max() > 0
@@ -248,7 +270,7 @@ def test_constants_of_a_network_travel():
 
 
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_another(monkeypatch):
-    given = federation(linear)
+    given = federation(linear_network)
     with TFFEngine().open(given, start(given)) as running:
 
         def interrupted(*args, **header):
