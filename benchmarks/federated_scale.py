@@ -20,11 +20,6 @@ ROWS, ROUNDS = 100, 5
 CENTERS = np.random.default_rng(0).normal(size=(3, 20))
 
 
-def resident_mib() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
-
-
 class Gauge(logging.Handler):
     """Notes the memory and the clock after each round, which the library logs."""
 
@@ -33,7 +28,7 @@ class Gauge(logging.Handler):
         self.memory, self.clock = [], []
 
     def emit(self, log_record):
-        self.memory.append(resident_mib())
+        self.memory.append(record.resident_mib())
         self.clock.append(time.process_time())
 
 
@@ -73,7 +68,7 @@ def run(n_clients: int, aggregator: str, seed: int) -> dict:
     gauge, log = Gauge(), logging.getLogger("autokit.federated")
     log.addHandler(gauge)
     log.setLevel(logging.INFO)
-    before = resident_mib()
+    before = record.resident_mib()
     try:
         with record.measured() as cost:
             trainer.fit_clients([client(i) for i in range(n_clients)])

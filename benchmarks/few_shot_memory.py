@@ -18,11 +18,6 @@ QUESTION = "few_shot_memory"
 FIRST_EPOCH, FIRST_CALL = 10, 20
 
 
-def resident_mib() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
-
-
 class Gauge(logging.Handler):
     """Notes the memory after each epoch, which the library logs."""
 
@@ -31,7 +26,7 @@ class Gauge(logging.Handler):
         self.memory: list[float] = []
 
     def emit(self, log_record):
-        self.memory.append(resident_mib())
+        self.memory.append(record.resident_mib())
 
 
 def learner_of(method: str, n_episodes: int, seed: int):
@@ -69,7 +64,7 @@ def adaptations(learner, X, y, n_calls: int, seed: int) -> list[float]:
         shots = rng.integers(1, 11)
         rows = np.concatenate([rng.choice(np.flatnonzero(y == k), shots) for k in classes])
         learner.adapt(X[rows], y[rows]).predict(X[:32])
-        memory.append(resident_mib())
+        memory.append(record.resident_mib())
     return memory
 
 

@@ -40,6 +40,12 @@ def data_file(folder: Path | None, name: str) -> Path | None:
     return path
 
 
+def resident_mib() -> float:
+    """Memory that this process has now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
 @contextmanager
 def measured():
     """Wall and CPU seconds of a block, in the dict it yields."""

@@ -13,11 +13,6 @@ from sklearn.datasets import load_iris
 FIRST = 40
 
 
-def resident_mib() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
-
-
 def main():
     options = record.arguments(__doc__, seeds=1, trials=200, epochs=3, first=FIRST)
     from autokit import KerasClassifier
@@ -41,7 +36,7 @@ def main():
 
         def noted(self, *args, memory=memory, evaluate=evaluate, **kwargs):
             trial = evaluate(self, *args, **kwargs)
-            memory.append(resident_mib())
+            memory.append(record.resident_mib())
             return trial
 
         Evaluator.evaluate = noted
