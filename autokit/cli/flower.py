@@ -47,15 +47,16 @@ def add_parser(add_command: Callable[..., argparse.ArgumentParser]) -> None:
         "--out",
         default="autokit-certificate",
         metavar="DIR",
-        help="gets server.pem and server.key, for the server, and root.pem, for the nodes too "
-        "(default: %(default)s)",
+        help="gets server.pem and server.key, for the server, and root.pem and join.secret, for "
+        "the nodes too (default: %(default)s)",
     )
 
 
 def _add_serve(sub: argparse.ArgumentParser) -> None:
     sub.description = (
         "Start Flower's SuperLink, wait for nodes, train the model on their rows, and save it. "
-        "The nodes need root.pem, and rows (.npz with X and y) such as the model knows."
+        "The nodes need root.pem, join.secret, and rows (.npz with X and y) such as the model "
+        "knows."
     )
     sub.add_argument(
         "model",
@@ -128,6 +129,11 @@ def _add_serve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--certificate", metavar="FILE", help="server.pem")
     sub.add_argument("--key", metavar="FILE", help="server.key")
     sub.add_argument("--root-certificate", metavar="FILE", help="root.pem")
+    sub.add_argument(
+        "--secret",
+        metavar="FILE",
+        help="join.secret, which nodes must know (default: whoever reaches the port may join)",
+    )
     _add_insecure(sub)
 
 
@@ -146,6 +152,7 @@ def _add_join(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--name", default="", help="of this machine, before the clients' names")
     sub.add_argument("--root-certificate", metavar="FILE", help="the server's root.pem")
+    sub.add_argument("--secret", metavar="FILE", help="the server's join.secret, if it asks for it")
     sub.add_argument(
         "--patience",
         type=_positive,
@@ -172,8 +179,8 @@ def make_certificate(args: argparse.Namespace) -> None:
     require_flower()  # it brings what makes certificates
     made = make_certificates(args.host, args.out)
     print(f"for the server: --certificate {made.certificate} --key {made.key} "
-          f"--root-certificate {made.root}")  # fmt: skip
-    print(f"for the nodes:  --root-certificate {made.root}")
+          f"--root-certificate {made.root} --secret {made.secret}")  # fmt: skip
+    print(f"for the nodes:  --root-certificate {made.root} --secret {made.secret}")
 
 
 def serve_model(args: argparse.Namespace) -> None:
@@ -222,6 +229,7 @@ def join_server(args: argparse.Namespace) -> None:
         args.superlink,
         args.data,
         args.root_certificate,
+        secret=args.secret,
         insecure=args.insecure,
         name=args.name,
         patience_s=args.patience,
@@ -231,7 +239,7 @@ def join_server(args: argparse.Namespace) -> None:
 
 def _credentials(args: argparse.Namespace):
     given = (args.certificate, args.key, args.root_certificate)
-    if args.insecure and any(given):
+    if args.insecure and any((*given, args.secret)):
         raise ValueError("--insecure and certificates exclude each other; leave one out.")
     if args.insecure:
         return None
@@ -242,7 +250,7 @@ def _credentials(args: argparse.Namespace):
         )
     from autokit.federated.engines.flower import Credentials
 
-    credentials = Credentials(*given)
+    credentials = Credentials(*given, args.secret)
     credentials.check()
     return credentials
 

@@ -110,6 +110,7 @@ def test_a_certificate_is_made(tmp_path, capsys):
         "root.pem",
         "server.pem",
         "server.key",
+        "join.secret",
     }
     assert run("certificate", "--host", "fl.example.org", "--out", tmp_path / "tls") == 1
     assert "is there already" in capsys.readouterr().err

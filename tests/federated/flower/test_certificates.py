@@ -55,7 +55,8 @@ def test_another_authority_does_not_vouch_for_it(credentials, tmp_path):
 
 
 def test_the_key_is_private_and_nothing_is_replaced(credentials):
-    assert credentials.key.stat().st_mode & 0o777 == 0o600
+    for private in (credentials.key, credentials.secret):
+        assert private.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError, match="is there already"):
         make_certificates(["fl.example.org"], credentials.key.parent)
 

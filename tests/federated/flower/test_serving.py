@@ -64,24 +64,27 @@ def test_machines_train_what_one_would(flower, data, tmp_path, settings):
     environment = {**os.environ, "HOME": str(home), "TMPDIR": str(home)}
     serving = ["serve", tmp_path / "model.autokit", "--example", example]
     serving += ["--out", tmp_path / "trained.autokit", "--address", superlink]
-    serving += ["--certificate", tls.certificate, "--key", tls.key]
+    serving += ["--certificate", tls.certificate, "--key", tls.key, "--secret", tls.secret]
     joining = ["join", "--superlink", superlink, "--root-certificate", tls.root, "--data"]
+    secret = ["--secret", tls.secret]
     with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(start(*arguments, env=environment))
-            for arguments in (
-                [*serving, "--root-certificate", tls.root],
-                [*joining, data["east"], data["south"]],
-                [*joining, data["north"], data["west"]],
-            )
+
+        def begun(*arguments):
+            process = stack.enter_context(start(*arguments, env=environment))
+            stack.callback(process.kill)
+            return process
+
+        server = begun(*serving, "--root-certificate", tls.root)
+        stranger = begun(*joining, data["east"])
+        told = stranger.communicate(timeout=180)
+        assert stranger.returncode == 1, told
+        assert "sent this node away: it does not know the secret" in told[1]
+        nodes = [
+            begun(*joining, data["east"], data["south"], *secret),
+            begun(*joining, data["north"], data["west"], *secret),
         ]
-        said = []
-        for process in processes:
-            try:
-                said.append(process.communicate(timeout=180))
-            finally:
-                process.kill()
-    assert [process.returncode for process in processes] == [0, 0, 0], said
+        said = [process.communicate(timeout=180) for process in (server, *nodes)]
+    assert [process.returncode for process in (server, *nodes)] == [0, 0, 0], said
     assert "waiting for 2 nodes" in said[0][1]
     assert "4 rounds" in said[0][0]
     assert [out.strip() for out, _ in said[1:]] == ["the training is over"] * 2

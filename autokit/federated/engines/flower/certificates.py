@@ -9,35 +9,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autokit.federated.engines.flower.membership import make_secret, read_secret
+
 LOOPBACK = ("localhost", "127.0.0.1")
 VALID_DAYS = 825  # the longest that all TLS clients accept of a server
-_ROOT, _SERVER, _KEY = "root.pem", "server.pem", "server.key"
+_ROOT, _SERVER, _KEY, _SECRET = "root.pem", "server.pem", "server.key", "join.secret"
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Files in PEM that a server shows who it is with.
+    """Files that a server shows who it is with, and knows its nodes by.
 
     Parameters
     ----------
     certificate : str or path-like
-        Of the server.
+        Of the server, in PEM.
     key : str or path-like
         Private, of the certificate.
     root : str or path-like
-        The authority that signed the certificate; nodes are given this file, and only this.
+        The authority that signed the certificate; nodes are given this file.
+    secret : str or path-like, default=None
+        What nodes must know to join; they are given this file too. None lets everybody join who
+        reaches the port.
     """
 
     certificate: str | os.PathLike
     key: str | os.PathLike
     root: str | os.PathLike
+    secret: str | os.PathLike | None = None
 
     def check(self) -> None:
-        """Raise FileNotFoundError for a file that is not there."""
+        """Raise FileNotFoundError for a file that is not there, ValueError for a weak secret."""
         for name in ("certificate", "key", "root"):
             path = Path(getattr(self, name))
             if not path.is_file():
                 raise FileNotFoundError(f"the {name} {path} is not there; check the path.")
+        if self.secret is not None:
+            read_secret(self.secret)
 
 
 def make_certificates(hosts: Sequence[str], folder: str | os.PathLike) -> Credentials:
@@ -49,8 +57,9 @@ def make_certificates(hosts: Sequence[str], folder: str | os.PathLike) -> Creden
         Names or IP addresses that nodes call the server by; this machine's own ``localhost`` and
         ``127.0.0.1`` are added.
     folder : str or path-like
-        Where to: ``root.pem`` (for the nodes), ``server.pem`` and ``server.key`` (which only this
-        user may read). Made if need be; files of these names are not replaced.
+        Where to: ``root.pem`` and ``join.secret`` (for the nodes too), ``server.pem`` and
+        ``server.key``; only this user may read the secret and the key. Made if need be; files of
+        these names are not replaced.
 
     Returns
     -------
@@ -74,7 +83,7 @@ def make_certificates(hosts: Sequence[str], folder: str | os.PathLike) -> Creden
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (_ROOT, _SERVER, _KEY):
+    for name in (_ROOT, _SERVER, _KEY, _SECRET):
         if (folder / name).exists():
             raise FileExistsError(f"{folder / name} is there already; choose another folder.")
     names = [_general_name(host) for host in dict.fromkeys([*hosts, *LOOPBACK])]
@@ -134,7 +143,8 @@ def make_certificates(hosts: Sequence[str], folder: str | os.PathLike) -> Creden
         file.write(key)
     (folder / _SERVER).write_bytes(certificate.public_bytes(pem))
     (folder / _ROOT).write_bytes(root.public_bytes(pem))
-    return Credentials(folder / _SERVER, folder / _KEY, folder / _ROOT)
+    make_secret(folder / _SECRET)
+    return Credentials(*(folder / name for name in (_SERVER, _KEY, _ROOT, _SECRET)))
 
 
 def local_name(certificate: str | os.PathLike) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from flwr.app import ConfigRecord, RecordDict
 
 from autokit.federated.engines.flower.link import Link
-from autokit.federated.engines.flower.wire import SETUP, STOP, TRAIN
+from autokit.federated.engines.flower.membership import challenge, is_proof
+from autokit.federated.engines.flower.wire import HELLO, SETUP, STOP, TRAIN
 
 LOOK_S = 1.0  # between looks at who is online
 # A request costs the SuperLink some 3 ms of CPU.
@@ -66,6 +67,8 @@ class Fleet:
         ``(member) -> str``: why a node's process has ended; empty if it runs, or is not known.
     dismisses : bool, default=True
         Whether a node that cannot take part is told to leave.
+    secret : bytes, default=None
+        What a node must know before it is told anything; None trusts all.
 
     Attributes
     ----------
@@ -83,13 +86,15 @@ class Fleet:
         is_welcome: Callable[[Member], str],
         why_gone: Callable[[Member], str] = lambda member: "",
         dismisses: bool = True,
+        secret: bytes | None = None,
     ):
         self.members: dict[int, Member] = {}
         self.refused: dict[int, str] = {}
         self._link, self._task, self.timeout_s = link, task, timeout_s
         self._is_welcome, self._why_gone = is_welcome, why_gone
         self._asked: dict[int, str] = {}  # nodes that have not yet told who they are
-        self._dismisses = dismisses
+        self._dismisses, self._secret = dismisses, secret
+        self._challenges: dict[int, bytes] = {}  # of nodes that have not yet shown who they are
         self._looked_at = -LOOK_S
 
     def look(self) -> None:
@@ -105,7 +110,7 @@ class Fleet:
             if node not in online:
                 member.gone = member.gone or "it left, or was silent for too long"
         for node in online - self.members.keys() - self._asked.keys() - self.refused.keys():
-            self._asked[node] = self._send(node, SETUP, self._task)
+            self._asked[node] = self._greet(node)
 
     def meet(self) -> None:
         """Take in the nodes that have answered who they are."""
@@ -118,6 +123,12 @@ class Fleet:
             del self._asked[node]
             if isinstance(reply, str):
                 self._refuse(node, f"it could not begin: {reply}")
+                continue
+            if node in self._challenges:
+                if self._is_trusted(node, reply):
+                    self._asked[node] = self._send(node, SETUP, self._task)
+                else:
+                    self._refuse(node, "it does not know the secret of this training")
                 continue
             told = reply.config_records["node"]
             member = Member(
@@ -202,6 +213,18 @@ class Fleet:
             if time.monotonic() > until:
                 return
             time.sleep(LONGEST_PAUSE_S)
+
+    def _greet(self, node: int) -> str:
+        if self._secret is None:
+            return self._send(node, SETUP, self._task)
+        self._challenges[node] = challenge()
+        hello = ConfigRecord({"challenge": self._challenges[node]})
+        return self._send(node, HELLO, RecordDict({"hello": hello}))
+
+    def _is_trusted(self, node: int, reply: RecordDict) -> bool:
+        told = reply.config_records.get("hello", {}).get("proof", b"")
+        asked = self._challenges.pop(node)
+        return isinstance(told, bytes) and is_proof(self._secret, asked, told)
 
     def _silence(self, member: Member) -> str:
         return f"its node has gone: {member.gone}" if member.gone else ""

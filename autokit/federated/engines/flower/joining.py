@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autokit.federated.engines.flower.installed import require_flower
+from autokit.federated.engines.flower.membership import read_secret
 
 PATIENCE_S = 300.0
 
@@ -17,6 +18,7 @@ def join(
     data: Mapping[str, str | os.PathLike] | Sequence[str | os.PathLike],
     root_certificate: str | os.PathLike | None = None,
     *,
+    secret: str | os.PathLike | None = None,
     insecure: bool = False,
     name: str = "",
     patience_s: float = PATIENCE_S,
@@ -36,6 +38,8 @@ def join(
         the clients of a sequence have their files' stems as names.
     root_certificate : path, default=None
         The server's ``root.pem``, of `make_certificates`.
+    secret : path, default=None
+        The server's ``join.secret``, of `make_certificates`, if it asks for one.
     insecure : bool, default=False
         Go without TLS: whoever is on the way can read and change all that is sent.
     name : str, default=""
@@ -51,7 +55,7 @@ def join(
     Raises
     ------
     ValueError
-        No certificate, and not `insecure`; or two clients of one name.
+        No certificate, and not `insecure`; two clients of one name; or a secret of a few letters.
     FileNotFoundError
         A file is not there.
     ConnectionError
@@ -61,6 +65,7 @@ def join(
     """
     check_security(root_certificate, insecure, "the server's root certificate")
     files = _files(data, name)
+    known = b"" if secret is None else read_secret(secret)
     root = None if insecure else Path(root_certificate).read_bytes()
     # read when Flower is loaded; nothing is to be sent to its makers, or said of every message
     os.environ |= {
@@ -73,7 +78,7 @@ def join(
         os.environ["FLWR_HOME"] = home
         from autokit.federated.engines.flower.node import Node, run_node
 
-        node = Node(files)
+        node = Node(files, secret=known)
         run_node(node, superlink, root, patience_s=patience_s)
     if node.is_done:
         return node.ended

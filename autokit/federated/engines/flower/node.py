@@ -39,6 +39,7 @@ from autokit.federated.client import trained  # noqa: E402
 from autokit.federated.clients import opened  # noqa: E402
 from autokit.federated.engines.collector import Collector, work_of  # noqa: E402
 from autokit.federated.engines.flower.link import PATIENCE  # noqa: E402
+from autokit.federated.engines.flower.membership import proof  # noqa: E402
 from autokit.federated.engines.flower.wire import Answer, Job, unpack_objects  # noqa: E402
 from autokit.federated.protocols import Federation  # noqa: E402
 from autokit.federated.weights import WeightLayout  # noqa: E402
@@ -60,17 +61,30 @@ class Node:
         Instead of files: where folders are that the server writes encoded rows into.
     label : str
         What the server knows this node by; empty if it need not.
+    secret : bytes
+        By which it shows that it may join; empty if nobody asks.
     """
 
-    def __init__(self, files: dict[str, Path], folder: Path | None = None, label: str = ""):
+    def __init__(
+        self,
+        files: dict[str, Path],
+        folder: Path | None = None,
+        label: str = "",
+        secret: bytes = b"",
+    ):
         self.files, self.label = files, label
-        self._folder = folder
+        self._folder, self._secret = folder, secret
         self.ended = ""  # what the server said at the end
         self.is_done = False  # whether that was the end of the training
         self.is_set_up = False
         self._rows: dict[str, Batch] = {}
         self._kept: dict[str, dict] = {}
         self._waiting: dict[str, tuple[int, dict]] = {}  # kept, if that round's update is used
+
+    def hello(self, content: RecordDict) -> RecordDict:
+        """Show that the training's secret is known here."""
+        asked = content.config_records["hello"]["challenge"]
+        return RecordDict({"hello": ConfigRecord({"proof": proof(self._secret, asked)})})
 
     def setup(self, content: RecordDict) -> RecordDict:
         """Take the network and all settings; tell of the clients that are here."""
@@ -162,6 +176,7 @@ def client_app(node: Node) -> ClientApp:
         return respond
 
     app.train()(answering(node.train))
+    app.query("hello")(answering(node.hello))
     app.query("setup")(answering(node.setup))
     app.query("stop")(answering(node.stop))
     return app

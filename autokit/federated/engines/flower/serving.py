@@ -14,6 +14,7 @@ from autokit.federated.engines.flower.certificates import Credentials
 from autokit.federated.engines.flower.engine import check_transport, task_of
 from autokit.federated.engines.flower.installed import require_flower
 from autokit.federated.engines.flower.joining import check_security
+from autokit.federated.engines.flower.membership import read_secret
 from autokit.federated.engines.flower.processes import children, free_port
 from autokit.federated.protocols import FederatedWarning, Federation, ServerState
 
@@ -70,8 +71,9 @@ def serve(
     tell it; for rows (``level="example"``) each node adds its own, of its own entropy unless the
     estimator has a `random_state`: then the server could repeat it.
 
-    Whoever reaches the port may join, TLS or not: keep others out by a firewall or a private
-    network.
+    Nodes must know the secret of the credentials before they are told anything. Without one
+    whoever reaches the port may join. Either way keep strangers from the port, by a firewall or a
+    private network: Flower lets whoever reaches it end a run.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ def serve(
     address : str
         ``host:port`` to listen on, such as ``0.0.0.0:9092``; port 0 takes a free one.
     credentials : Credentials, default=None
-        For TLS; `make_certificates` makes some.
+        For TLS, and the nodes' secret; `make_certificates` makes some.
     insecure : bool, default=False
         Go without TLS: whoever is on the way can read and change all that is sent.
     min_nodes : int, default=2
@@ -117,8 +119,10 @@ def serve(
         )
     empty = estimator._federation(_Remote({}))
     _check(empty)
+    secret = None
     if credentials is not None:
         credentials.check()
+        secret = None if credentials.secret is None else read_secret(credentials.secret)
     from autokit.federated.engines.flower.fleet import Fleet
     from autokit.federated.engines.flower.link import Link
 
@@ -130,6 +134,7 @@ def serve(
                 task_of(empty, encoder=_encoder_of(estimator)),
                 timeout_s,
                 lambda member: _objection(member, fleet),
+                secret=secret,
             )
             why, is_done = "the server ended before the training did", False
             try:

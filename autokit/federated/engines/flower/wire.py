@@ -30,7 +30,7 @@ from autokit.federated.protocols import Broadcast, Communication, Packed, Update
 from autokit.persistence.decoding import Reader
 from autokit.persistence.encoding import Writer
 
-SETUP, TRAIN, STOP = "query.setup", "train", "query.stop"
+HELLO, SETUP, TRAIN, STOP = "query.hello", "query.setup", "train", "query.stop"
 # Flower sends each array in three requests of their own; smaller groups travel with the values.
 SMALL_BYTES = 1 << 20
 _STATE = "state.json"
