@@ -36,7 +36,7 @@ from autokit.training import Batch, Objective
 
 
 class FederatedWarning(UserWarning):
-    """A round went on without some clients."""
+    """No client of a round gave an update, or one cannot take part at all."""
 
 
 class Clients(Protocol):
@@ -130,6 +130,8 @@ class ServerState:
         Rounds done.
     rule : list of np.ndarray
         The server step's state (momenta); empty before the first round.
+    rule_of : str
+        The rule that it is of.
     shared : np.ndarray of shape (n_params,) or (0,)
         What the algorithm broadcasts beside the weights (SCAFFOLD's control variate).
     kept : dict of name to dict of str to np.ndarray
@@ -148,6 +150,7 @@ class ServerState:
     kept: dict = field(default_factory=dict)
     privacy: dict[str, float] = field(default_factory=dict)
     engine: dict[str, np.ndarray] = field(default_factory=dict)
+    rule_of: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from autokit.federated.schedule import noise_generator
 def broadcast_of(federation: Federation, state: ServerState) -> Broadcast:
     """What goes to the clients of the next round."""
     layout, algorithm = federation.layout, federation.algorithm
-    shared = state.shared
-    if algorithm.has_variates and not shared.size:
-        shared = np.zeros(layout.n_params, np.float32)
+    shared = np.zeros(layout.n_params if algorithm.has_variates else 0, np.float32)
+    if algorithm.has_variates and state.shared.size:
+        shared = state.shared
     private, row_noise = federation.privacy, 0.0
     if private is not None and not private.hides_clients:
         row_noise = private.noise_multiplier

@@ -84,7 +84,8 @@ class ServerStep:
         state : list of np.ndarray
         """
         if self.rule == "sgd" and not self["momentum"]:
-            return params + np.float32(self["learning_rate"]) * mean, []
+            with np.errstate(over="ignore", invalid="ignore"):  # rounds look at what comes out
+                return params + np.float32(self["learning_rate"]) * mean, []
         rule = self.updater()
         tensors = [tf.constant(params)]
         fresh = rule.init(tensors)

@@ -91,9 +91,10 @@ def run_rounds(
     n_clients = len(federation.clients)
     rate = None if private is None else private.client_rate
     first = done.state.round
+    begin = _with_rule(done.state, federation.step.rule)
     logs: dict[str, float] = {}
     model.stop_training = False
-    with engine.open(federation, done.state) as run:
+    with engine.open(federation, begin) as run:
         hooks.on_train_begin()
         for number in range(first, first + n_rounds):
             if private is not None and not private.affords_round(done.ledger):
@@ -109,9 +110,10 @@ def run_rounds(
             report = run.round(chosen)
             if private is None:
                 _check(report, federation)
-            done.state = run.state
-            if private is not None:
+            else:
                 done.ledger = private.after_round(done.ledger)
+            _check_step(run.state, federation)
+            done.state = run.state
             logs = {"loss": report.loss}
             if not np.isnan(report.score):
                 logs["score"] = report.score
@@ -128,6 +130,8 @@ def run_rounds(
                 number, len(report.clients), len(report.dropped), report.loss,
             )  # fmt: skip
             hooks.on_epoch_end(number - first, logs)
+            if callbacks:
+                done.state = run.state = adopted(done.state, weights_of(done.state), model)
             if model.stop_training:
                 break
         hooks.on_train_end(logs)
@@ -167,7 +171,8 @@ def _check(report: RoundReport, federation: Federation) -> None:
     if all("not finite" in why for why in report.dropped.values()):
         raise TrainingDiverged(
             f"No client of the round had a finite update: lower 'client_learning_rate' (it is "
-            f"{federation.learning_rate}) or look for extreme values in X or y."
+            f"{federation.learning_rate}), or the server's learning rate (it is "
+            f"{federation.step['learning_rate']}), or look for extreme values in X or y."
         )
     why = next(iter(report.dropped.values()))
     warnings.warn(
@@ -178,6 +183,22 @@ def _check(report: RoundReport, federation: Federation) -> None:
     )
 
 
+def _check_step(state: ServerState, federation: Federation) -> None:
+    if not np.isfinite(state.weights).all():
+        raise TrainingDiverged(
+            f"The server's step {federation.step} along what {federation.aggregator!r} made of the "
+            "updates is not finite, and the model stays as it was: lower the learning rate of "
+            "'server_optimizer', or of 'algorithm'."
+        )
+
+
+def _with_rule(state: ServerState, rule: str) -> ServerState:
+    """Without momenta of another rule, which this one would take for its own."""
+    if state.rule_of not in ("", rule):
+        state = replace(state, rule=[])
+    return replace(state, rule_of=rule)
+
+
 def _note(history: dict, logs: dict, report: RoundReport, names: list) -> None:
     entries = logs | {
         "clients": [names[client] for client in report.clients],
@@ -185,5 +206,9 @@ def _note(history: dict, logs: dict, report: RoundReport, names: list) -> None:
         "bytes_down": report.bytes_down,
         "bytes_up": report.bytes_up,
     }
-    for name, value in entries.items():
-        history.setdefault(name, []).append(value)
+    # one entry a round in every list: what is not known is NaN
+    n_before = len(history.get("clients", ()))
+    for name in entries:
+        history.setdefault(name, [float("nan")] * n_before)
+    for name, values in history.items():
+        values.append(entries.get(name, float("nan")))

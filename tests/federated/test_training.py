@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from autokit._backend import keras
-from autokit.federated import EmbeddedEngine, FedAvg, FederatedTrainer, Median, Scaffold
+from autokit.federated import (
+    ALGORITHMS,
+    EmbeddedEngine,
+    FedAvg,
+    FederatedTrainer,
+    FederatedWarning,
+    Median,
+    Scaffold,
+)
 from autokit.federated.protocols import RoundReport, Updates
 from autokit.federated.server import Round, broadcast_of
+from autokit.federated.steps import ServerStep
 from autokit.federated.training import Rounds, run_rounds
 from autokit.testing.federations import (
     blobs,
@@ -18,6 +29,7 @@ from autokit.testing.federations import (
     federation,
     start,
 )
+from autokit.training import TrainingDiverged
 
 
 class Scripted:
@@ -32,8 +44,6 @@ class Scripted:
 
     @contextmanager
     def open(self, federation, state):
-        from dataclasses import replace
-
         engine = self
         engine.opened += 1
 
@@ -96,6 +106,66 @@ def test_rounds_are_noted_as_they_finish():
     assert done.state.round == 3
     assert [len(clients) for clients in done.history["clients"]] == [3, 3, 2]
     assert set(done.history["clients"][0]) == {"client-0", "client-1", "client-2"}
+
+
+def test_every_list_of_the_history_has_an_entry_a_round():
+    X, y, client_ids = blobs(60)
+    trainer = FederatedTrainer(
+        dense_network, n_rounds=6, engine=EmbeddedEngine(dropouts=0.8), random_state=1
+    )
+    with pytest.warns(FederatedWarning, match="None of the 5 clients"):
+        trainer.fit(X, y, client_ids=client_ids)
+    lost = np.isnan(trainer.history_["loss"])
+    assert 0 < lost.sum() < 6
+    np.testing.assert_array_equal(np.isnan(trainer.history_["score"]), lost)
+    trainer.set_params(n_rounds=1, engine="embedded")
+    trainer.fit_clients({"all": (X, y)}, validation_data=(X, y), resume=True)
+    assert {len(values) for values in trainer.history_.values()} == {7}
+    np.testing.assert_array_equal(np.isnan(trainer.history_["val_score"]), [True] * 6 + [False])
+
+
+def test_what_a_callback_writes_is_what_the_next_round_begins_with():
+    class Halving(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.set_weights([w / 2 for w in self.model.get_weights()])
+
+    X, y, client_ids = blobs(30)
+    still = {"n_rounds": 3, "client_learning_rate": 1e-12, "random_state": 0}
+    plain, halved = (
+        FederatedTrainer(dense_network, callbacks=callbacks, **still).fit(X, y, client_ids)
+        for callbacks in (None, Halving())
+    )
+    for one, other in zip(plain.model_.get_weights(), halved.model_.get_weights(), strict=True):
+        np.testing.assert_allclose(one / 8, other, atol=1e-8)
+    assert len(set(halved.history_["loss"])) == 3
+
+
+RULES = ["fedavgm", "fedadam", "fedadagrad", "fedyogi", "fedavg"]
+
+
+@pytest.mark.parametrize("before, after", [*pairwise([*RULES, RULES[0]])])
+def test_momenta_are_of_their_own_rule(before, after):
+    """Another rule starts afresh, and does not take them for its own."""
+    given, other = (federation(algorithm=ALGORITHMS[name]()) for name in (before, after))
+    done = Rounds(start(given))
+    run_rounds(given, EmbeddedEngine(), done, 2, per_round=None, model=given.model)
+    fresh = Rounds(replace(done.state, rule=[]))
+    for rounds in (done, fresh):
+        run_rounds(other, EmbeddedEngine(), rounds, 1, per_round=None, model=given.model)
+    np.testing.assert_array_equal(done.state.weights, fresh.state.weights)
+
+
+def test_a_server_that_steps_too_far_keeps_the_model_before():
+    X, y, client_ids = blobs(30)
+    steps = {"server_optimizer": ServerStep("sgd", learning_rate=1e39)}
+    trainer = FederatedTrainer(dense_network, n_rounds=1, random_state=0)
+    trainer.fit(X, y, client_ids=client_ids)
+    before = trainer.predict_proba(X)
+    trainer.set_params(**steps)
+    with pytest.raises(TrainingDiverged, match="learning_rate.*is not finite.*'server_optimizer'"):
+        trainer.partial_fit(X, y, client_ids=client_ids)
+    np.testing.assert_array_equal(trainer.predict_proba(X), before)
+    assert trainer.n_rounds_ == 1
 
 
 def answers(clients, deltas, **changes):
