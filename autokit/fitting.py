@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable
+from functools import partial
 from numbers import Integral, Real
 from typing import Self
 
@@ -61,9 +62,9 @@ class KerasParameters:
 
     def _train(self, data: Batch) -> None:
         self._check_privacy()
-        self.__dict__.pop("privacy_spent_", None)
         seed = self._seed()
         self.model_ = self._build(data, seed)
+        self.__dict__.pop("privacy_spent_", None)
         self._learn(data, self._config(self.epochs), seed)
 
     def partial_fit(self, X, y, sample_weight=None) -> Self:
@@ -83,8 +84,9 @@ class KerasParameters:
     def _partial_fit(self, X, y, sample_weight, classes=None):
         self._validate_params()
         seed = self._seed()
-        self._check_privacy(goes_on=hasattr(self, "model_"))
-        if not hasattr(self, "model_"):
+        goes_on = hasattr(self, "model_")
+        self._check_privacy(goes_on)
+        if not goes_on:
             data = self._encode_new(X, y, sample_weight, classes)
             self.model_ = self._build(data, seed)
         else:
@@ -92,7 +94,13 @@ class KerasParameters:
         config = dataclasses.replace(self._config(1), early_stopping=None)
         # another seed a call: the same order of rows in every epoch would bias SGD
         epochs_done = len(getattr(self, "history_", {}).get("loss", ()))
-        self._learn(data, config, seed + epochs_done, whole=True)
+        try:
+            self._learn(data, config, seed + epochs_done, whole=True)
+        except BaseException:
+            if not goes_on:  # nothing was learnt, and nothing is fitted
+                del self.model_
+                self.__dict__.pop("privacy_spent_", None)
+            raise
         return self
 
     def _check_privacy(self, goes_on: bool = False) -> None:
@@ -193,6 +201,7 @@ class KerasParameters:
                 planned_epochs=int(self.epochs),
                 before=getattr(self, "privacy_spent_", None),
                 seed=None if self.random_state is None else seed,
+                note=partial(setattr, self, "privacy_spent_"),
                 **options,
             )
         self._optimizer_state = result.optimizer_state

@@ -342,6 +342,53 @@ def test_float16_is_refused():
         tiny(model=build).fit(X, Y)
 
 
+def test_weights_that_round_away_the_noise_are_refused():
+    def build(shape, n_outputs):
+        return keras.Sequential([keras.Input(shape), L.Dense(n_outputs, dtype="bfloat16")])
+
+    with pytest.raises(ValueError, match="not float32, such as .*mixed_bfloat16"):
+        tiny(model=build).fit(X, Y)
+
+
+class Stopping(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_what_a_callback_has_seen_is_spent():
+    model = tiny().partial_fit(X, Y)
+    steps = model.privacy_spent_.ledger.n_steps
+    model.set_params(callbacks=[Stopping()])
+    for n_calls in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X, Y)
+        assert model.privacy_spent_.ledger.n_steps == n_calls * steps
+    model.set_params(callbacks=None).partial_fit(X, Y)
+    assert model.privacy_spent_.ledger.n_steps == 4 * steps
+
+
+def test_a_first_call_that_fails_leaves_nothing():
+    model = tiny(callbacks=[Stopping()])
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(X, Y)
+    assert not hasattr(model, "model_") and not hasattr(model, "privacy_spent_")
+    model.set_params(callbacks=None).partial_fit(X, Y)
+    assert len(model.history_["epsilon"]) == 1
+
+
+def test_a_model_that_cannot_be_built_leaves_what_was_spent():
+    model = tiny().fit(X, Y)
+    spent = model.privacy_spent_
+    with pytest.raises(ZeroDivisionError):
+        model.set_params(model=lambda shape, n: 1 / 0).fit(X, Y)
+    assert model.privacy_spent_ is spent
+
+
+def test_compression_would_train_without_noise():
+    with pytest.raises(ValueError, match="keeps a privacy budget.*quantization='float16'"):
+        Prune(sparsity=0.5).compress(tiny().fit(X, Y), X, Y)
+
+
 def test_a_delta_that_promises_nothing_is_remarked_on():
     with pytest.warns(PrivacyWarning, match="delta = 0.01 is not below one over.*300"):
         tiny(DifferentialPrivacy(3.0, 0.01, level="example", accountant="rdp")).fit(X, Y)

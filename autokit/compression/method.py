@@ -276,6 +276,13 @@ def checked_estimator(estimator: Any, verb: str) -> Any:
             f"estimator_or_model: this {type(estimator).__name__} is not fitted yet; call fit "
             f"before {verb}."
         )
+    if hasattr(estimator, "privacy_spent_") or hasattr(estimator, "ledger_"):
+        raise ValueError(
+            f"estimator_or_model: this {type(estimator).__name__} keeps a privacy budget, and "
+            f"{verb} would train on the rows once more, without noise. Export it in a smaller "
+            "format, which reads no rows: autokit.export_tflite(estimator, path, "
+            "quantization='float16')."
+        )
     return estimator
 
 

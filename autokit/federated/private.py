@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +15,15 @@ from autokit.privacy import (
     AdaptiveClip,
     DifferentialPrivacy,
     Ledger,
+    PrivacyWarning,
     adapted,
     clip_rows,
     dp_accounting,
+    epsilon_spent,
     noise_multiplier,
     split_noise,
 )
+from autokit.training.private import check_private
 
 NORM = "norm"  # in `ServerState.privacy`
 
@@ -45,7 +49,7 @@ class PrivateRounds:
     noise_multiplier : float
         z, such that the planned rounds spend the budget.
     sampling_rate : float in (0, 1]
-        Of clients; or of the rows of the client with the fewest, who spends most.
+        Of clients; or of the rows of the client that spends most.
     steps_per_round : int
         Steps that are accounted for: 1, or those of that client.
     clients_per_round : float
@@ -206,15 +210,16 @@ def private_rounds(
     n_clients, steps = len(federation.clients), 1
     expected = n_clients if per_round is None else per_round
     rate, noise = 1.0, float("nan")
-    if n_clients:
+    if n_clients and privacy.level == "client":
+        _warn(privacy, n_clients, "clients")
         rate = expected / n_clients
-        if privacy.level != "client":
-            fewest = int(np.min(federation.clients.sizes))
-            rate = min(1.0, federation.batch_size / fewest)
-            steps = federation.local_epochs * -(-fewest // federation.batch_size)
-        noise = noise_multiplier(privacy, n_steps=n_rounds * steps, sampling_rate=rate)
+        noise = noise_multiplier(privacy, n_steps=n_rounds, sampling_rate=rate)
         if privacy.is_adaptive:
             split_noise(noise, expected)
+    elif n_clients:
+        sizes = np.asarray(federation.clients.sizes)
+        _warn(privacy, int(sizes.sum()), "rows")
+        noise, rate, steps = _of_rows(federation, sizes[sizes > 0], privacy, n_rounds)
     seed = int(np.random.SeedSequence().entropy) if secret else federation.seed
     rounds = PrivateRounds(
         privacy, noise, rate, steps, expected, federation.layout.n_params, secret
@@ -222,6 +227,40 @@ def private_rounds(
     # whoever knows the server's seed knows its noise
     of_clients = public_seed(seed) if privacy.level == "client" else None
     return replace(federation, privacy=rounds, seed=seed, client_seed=of_clients)
+
+
+def _of_rows(federation, sizes, privacy, n_rounds) -> tuple[float, float, int]:
+    """Noise, sampling rate and steps of the client whose rows spend most.
+
+    A client of few rows draws each of them more often, one of more rows takes more steps. Of those
+    that take as many steps the one with the fewest rows spends most.
+    """
+    size = federation.batch_size
+    n_batches = -(-sizes // size)
+    kinds = []
+    for count in np.unique(n_batches):
+        fewest = int(sizes[n_batches == count].min())
+        kinds.append((min(1.0, size / fewest), federation.local_epochs * int(count)))
+    worst = None
+    for rate, steps in sorted(kinds, key=lambda kind: -kind[1] * kind[0] ** 2):
+        planned = {"n_steps": n_rounds * steps, "sampling_rate": rate}
+        if worst is not None:
+            spent = epsilon_spent(privacy, noise_multiplier=worst[0], **planned)
+            if spent <= privacy.epsilon:
+                continue
+        worst = noise_multiplier(privacy, **planned), rate, steps
+    return worst
+
+
+def _warn(privacy: DifferentialPrivacy, number: int, what: str) -> None:
+    if privacy.delta >= 1 / number:
+        warnings.warn(
+            f"delta = {privacy.delta:g} is not below one over the number of {what}, {number}: a "
+            f"training that publishes one of the {what} as it is would be as private. Take a delta "
+            f"well below {1 / number:.1g}.",
+            PrivacyWarning,
+            stacklevel=6,
+        )
 
 
 def _check(federation: Federation, privacy: DifferentialPrivacy) -> None:
@@ -244,12 +283,19 @@ def _check(federation: Federation, privacy: DifferentialPrivacy) -> None:
             refuse("its clip_norm is 'adaptive', which follows clients", "give it a number")
         if federation.algorithm.whole_batch:
             refuse("the 'algorithm' parameter takes whole clients as batches", "take 'fedavg'")
+        check_private(federation.model)
         return
     if federation.algorithm.has_variates:
         refuse(
             f"the 'algorithm' parameter is {type(federation.algorithm).__name__}, whose control "
             "variates are sent without noise",
             "take 'fedavg', 'fedprox' or a server optimizer",
+        )
+    if getattr(federation.communication, "error_feedback", False):
+        refuse(
+            f"the 'communication' parameter is {federation.communication!r}, whose error feedback "
+            "keeps what is left of clients' updates without noise",
+            "give it error_feedback=False",
         )
     if not type(federation.aggregator).__name__ == "Mean":
         refuse(

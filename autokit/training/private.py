@@ -140,6 +140,13 @@ def check_private(model: keras.Model, optimizer: keras.optimizers.Optimizer | No
                 "keras.layers.GroupNormalization or LayerNormalization, or freeze the layer "
                 "(trainable = False)."
             )
+    narrow = [v.path for v in model.trainable_variables if str(v.dtype) != "float32"]
+    if narrow:
+        raise ValueError(
+            f"privacy= cannot train weights that are not float32, such as {narrow[0]!r}: a sum of "
+            "clipped gradients would round by more than the noise hides. Use the dtype policy "
+            "'float32' or 'mixed_bfloat16'."
+        )
     half = [la.name for la in leaves(model) if la.compute_dtype == "float16"]
     if half or hasattr(optimizer, "inner_optimizer"):
         raise ValueError(

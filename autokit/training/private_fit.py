@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autokit._backend import keras
 from autokit.privacy import (
+    AdaptiveClip,
     DifferentialPrivacy,
     Ledger,
     PrivacyBudgetSpent,
@@ -17,6 +20,15 @@ from autokit.privacy import (
 from autokit.training.batches import Batch
 from autokit.training.fit_loop import FitConfig, FitResult, fit, make_optimizer
 from autokit.training.private import check_private, private_regime
+
+
+class _Begun(keras.callbacks.Callback):
+    """Counts epochs."""
+
+    n_epochs = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.n_epochs += 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,8 @@ def fit_privately(
     planned_epochs: int,
     before: PrivacySpent | None = None,
     seed: int | None = None,
+    note: Callable[[PrivacySpent], None] = lambda spent: None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     **options,
 ) -> tuple[FitResult, PrivacySpent]:
     """Train as `fit` does, with the gradients of rows clipped and noise added.
@@ -102,8 +116,12 @@ def fit_privately(
         Of the training that this one goes on with.
     seed : int or None, default=None
         Of the rows drawn and of the noise; None takes it from the operating system.
+    note : callable, default=nothing
+        Is told what has been spent if the training is ended by an error, whose callbacks may have
+        shown the weights: all steps of each epoch that had begun.
+    callbacks : sequence of keras.callbacks.Callback, default=()
     **options
-        Of `fit`.
+        Others of `fit`.
 
     Returns
     -------
@@ -158,7 +176,16 @@ def fit_privately(
         ledger=ledger,
         clip=None if before is None else before.clip_norm,
     )
-    result = fit(model, train, validation, config=config, seed=seed, regime=regime, **options)
+    begun = _Begun()
+    options |= {"seed": seed, "regime": regime, "callbacks": [*callbacks, begun]}
+    try:
+        result = fit(model, train, validation, config=config, **options)
+    except BaseException:
+        if begun.n_epochs:
+            ledger = ledger.after(**kind, n_steps=n_steps * begun.n_epochs)
+            clip = AdaptiveClip().norm if privacy.is_adaptive else float(privacy.clip_norm)
+            note(PrivacySpent(ledger, noise, clip if before is None else before.clip_norm))
+        raise
     ledger = ledger.after(**kind, n_steps=int(result.running["step"]))
     spent = PrivacySpent(ledger, noise, float(result.running["clip"]))
     if before is None:

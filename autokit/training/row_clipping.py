@@ -127,7 +127,8 @@ def _in_pieces(piece, model, rows):
         _, *result = tf.while_loop(
             lambda start, *_: start < n_rows, body, start, shapes, parallel_iterations=1
         )
-        return ClippedSum(*result)
+        result = ClippedSum(*result)
+        return result._replace(losses=_of_finite(result.losses, result.norms, params))
 
     return summed
 
@@ -164,7 +165,7 @@ def _vectorised(model, loss):
             lambda: flat,
             lambda: [tf.where(finite[:, None], g, 0.0) for g in flat],
         )
-        losses, factors = _of_finite(losses, finite), cut(norms, clip)
+        factors = cut(norms, clip)
         total = [
             tf.reshape(tf.cast(tf.linalg.matvec(g, factors, transpose_a=True), p.dtype), p.shape)
             for g, p in zip(flat, params, strict=True)
@@ -203,12 +204,11 @@ def _by_layers(probe, loss):
     def piece(params, buffers, batch, clip):
         params = [tf.identity(p) for p in params]
         n_rows = tf.shape(batch.x)[0]
-        column = tf.concat([[n_rows], tf.ones(batch.x.shape.rank - 1, tf.int32)], 0)
 
         def body(again, kept, result):
             # zero times infinity is no zero: rows that are not finite are taken out before
-            x = tf.where(tf.reshape(kept, column), batch.x, tf.zeros_like(batch.x))
-            result = attempt(params, buffers, batch._replace(x=x), clip, tf.cast(kept, tf.float32))
+            left = TensorBatch(*(None if part is None else _where(kept, part) for part in batch))
+            result = attempt(params, buffers, left, clip, tf.cast(kept, tf.float32))
             still = kept & tf.math.is_finite(result.norms)
             again = tf.reduce_any(kept & ~still) & tf.reduce_any(still)
             return again, still, result
@@ -227,14 +227,27 @@ def _by_layers(probe, loss):
             lambda again, *_: again, body, (True, everyone, start), parallel_iterations=1
         )
         norms = tf.where(kept, result.norms, float("inf"))
-        return result._replace(norms=norms, losses=_of_finite(result.losses, kept))
+        is_any = tf.reduce_any(kept)
+        gradients = [tf.where(is_any, g, tf.zeros_like(g)) for g in result.gradients]
+        return result._replace(norms=norms, gradients=gradients)
 
     return piece
 
 
-def _of_finite(losses, finite) -> tf.Tensor:
-    """The losses of the rows that count; all of them if none does: training has diverged."""
-    return tf.where(finite | ~tf.reduce_any(finite), losses, 0.0)
+def _where(kept, rows) -> tf.Tensor:
+    """The rows that are kept, and zeros."""
+    column = tf.concat([tf.shape(kept), tf.ones(rows.shape.rank - 1, tf.int32)], 0)
+    return tf.where(tf.reshape(kept, column), rows, tf.zeros_like(rows))
+
+
+def _of_finite(losses, norms, params) -> tf.Tensor:
+    """The losses of the rows that count; NaN if the weights are not finite.
+
+    They alone say that training has diverged: one row must not be able to end it.
+    """
+    is_lost = tf.reduce_any([tf.reduce_any(~tf.math.is_finite(p)) for p in params])
+    counts = tf.math.is_finite(norms) & tf.math.is_finite(losses)
+    return tf.where(counts, losses, tf.where(is_lost, float("nan"), 0.0))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from autokit._backend import keras, tf
 from autokit.layers.graphs import graph_of
 from autokit.training.program import leaves
 
+ROUNDING = 1e-5  # of float32, in a sum of pairs of places
 _L = keras.layers
 # Layers without weights in which rows do not see each other. Whatever is not here goes the
 # vectorised way, where they cannot.
@@ -255,13 +256,14 @@ def _outer_norm(x, dz, has_bias) -> tf.Tensor:
         square = tf.reduce_sum(tf.square(x), (1, 2)) * tf.reduce_sum(tf.square(dz), (1, 2))
     elif _by_pairs(n_places, n_in, n_out):
         pairs = tf.matmul(x, x, transpose_b=True) * tf.matmul(dz, dz, transpose_b=True)
-        square = tf.reduce_sum(pairs, (1, 2))
+        # terms may cancel: what they may have lost is added, so that no row is cut too little
+        sizes = tf.reduce_sum(tf.norm(x, axis=2) * tf.norm(dz, axis=2), 1)
+        square = tf.maximum(tf.reduce_sum(pairs, (1, 2)), 0.0) + ROUNDING * tf.square(sizes)
     else:
         square = tf.reduce_sum(tf.square(tf.matmul(x, dz, transpose_a=True)), (1, 2))
     if has_bias:
         square += tf.reduce_sum(tf.square(tf.reduce_sum(dz, 1)), 1)
-    # a sum over pairs may round to below zero
-    return tf.maximum(square, 0.0)
+    return square
 
 
 def _by_pairs(n_places, n_in, n_out) -> bool:

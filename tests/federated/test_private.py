@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,9 +21,15 @@ from autokit.federated import (
 from autokit.federated.engines.collector import Collector
 from autokit.federated.private import private_rounds
 from autokit.federated.schedule import drawn, lots
-from autokit.privacy import DifferentialPrivacy, PrivacyBudgetSpent
+from autokit.privacy import (
+    DifferentialPrivacy,
+    PrivacyBudgetSpent,
+    PrivacyWarning,
+    epsilon_spent,
+)
 from autokit.testing.federations import (
     blobs,
+    counted_traces,
     dense_network,
     federation,
     normalized_network,
@@ -70,7 +77,7 @@ def test_the_server_clips_what_a_client_did_not(monkeypatch):
     """A client may send anything, packed or not: its share of the mean has a bound."""
     private = made_private(federation(), noise_multiplier=0.0)
     state = start(private)
-    for packed in (None, QuantizedUpdates(bits=2)):
+    for packed in (None, QuantizedUpdates(bits=2, error_feedback=False)):
         given = replace(private, communication=packed)
         monkeypatch.setattr(Collector, "collect", _shouting(Collector.collect))
         moved = run(given, n_rounds=1, chosen=[1]).weights - state.weights
@@ -226,6 +233,44 @@ def test_a_client_s_noise_does_not_change_with_whom_it_is_trained():
     np.testing.assert_allclose(both, (9 * one + 12 * two) / 21, atol=1e-6)
 
 
+@pytest.mark.parametrize("sizes", [(32, 33), (20, 40), (64, 65), (5, 40, 65, 600)])
+def test_no_client_s_rows_spend_more_than_the_budget(sizes):
+    """One with a few rows more may take a step more, at nearly the same rate."""
+    budget = DifferentialPrivacy(3.0, 1e-4, level="example", accountant="rdp")
+    given = federation(sizes=sizes, batch_size=32, local_epochs=2)
+    private = private_rounds(given, budget, None, 20, secret=False).privacy
+    spent = [
+        epsilon_spent(
+            budget,
+            noise_multiplier=private.noise_multiplier,
+            n_steps=20 * 2 * -(-n // 32),
+            sampling_rate=min(1.0, 32 / n),
+        )
+        for n in sizes
+    ]
+    assert 2.99 < max(spent) <= 3.0
+
+
+def test_noise_of_rows_is_not_drawn_from_a_few_bits():
+    """TensorFlow folds a number into as few bits as the number has."""
+    keys, own = [], tf.random.stateless_normal
+
+    def noting(shape, seed):
+        keys.append(seed)
+        return own(shape, seed)
+
+    private = made_private(federation(sizes=(12,)), ROWS)
+    with counted_traces(), mock.patch.object(tf.random, "stateless_normal", noting):
+        run(private, n_rounds=1)
+    assert [key.dtype for key in keys] == [tf.int64]
+
+
+def test_a_large_delta_is_told(patients):
+    X, y, ids = patients
+    with pytest.warns(PrivacyWarning, match="one over the number of clients, 60"):
+        trainer(privacy=replace(CLIENTS, delta=0.5), n_rounds=1).fit(X, y, client_ids=ids)
+
+
 @pytest.fixture(scope="module")
 def patients():
     X, y, _ = blobs(300, 5)
@@ -321,6 +366,7 @@ def test_constants_of_a_normalisation_get_no_noise(patients):
         ({"model": lambda shape, n: normalized_network(n_outputs=n)}, "GroupNormalization"),
         ({"algorithm": Scaffold()}, "'algorithm' parameter is Scaffold"),
         ({"aggregator": "median"}, r"'aggregator' parameter is Median\(\)"),
+        ({"communication": "top_k"}, "error feedback.*give it error_feedback=False"),
         ({"privacy": replace(ROWS, clip_norm="adaptive")}, "give it a number"),
         ({"privacy": ROWS, "algorithm": FedSGD()}, "take 'fedavg'"),
         ({"privacy": 1.0}, "'privacy' parameter"),

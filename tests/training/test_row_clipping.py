@@ -13,6 +13,7 @@ from autokit.training.row_norms import probe
 L = keras.layers
 RNG = np.random.default_rng(0)
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+SQUARED = keras.losses.MeanSquaredError()
 
 
 def perceptron():
@@ -85,9 +86,9 @@ def state(model):
     )
 
 
-def summed(model, batch, clip, by_layers=None):
+def summed(model, batch, clip, by_layers=None, loss=LOSS):
     """The clipped sum, compiled, at the weights that the model has."""
-    function = tf.function(clipped_sum(model, LOSS, by_layers), autograph=False)
+    function = tf.function(clipped_sum(model, loss, by_layers), autograph=False)
     return function(*state(model), batch, clip)
 
 
@@ -184,11 +185,48 @@ def test_a_row_that_is_not_finite_counts_as_zero(by_layers):
     with_it = summed(model, batch._replace(x=tf.constant(x)), 1.0, by_layers)
     without = summed(model, others, 1.0, by_layers)
     assert not np.isfinite(with_it.norms[2]) and with_it.losses[2] == 0
-    lost = batch._replace(x=tf.fill(x.shape, np.float32("nan")))
-    nobody = summed(model, lost, 1.0, by_layers)
-    assert np.isnan(nobody.losses).all()
     for got, want in zip(with_it.gradients, without.gradients, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("by_layers", [True, False], ids=["by layers", "vectorised"])
+def test_no_row_can_end_a_training(by_layers, monkeypatch):
+    """Also not one that is alone in its piece, or whose target is not finite."""
+    from autokit.training import row_clipping
+
+    for name in ("BY_LAYERS_BYTES", "VECTORISED_BYTES"):
+        monkeypatch.setattr(row_clipping, name, 1)
+    model = keras.Sequential([keras.Input((3,)), L.Dense(4, "tanh"), L.Dense(1)])
+    x, y = np.ones((3, 3), np.float32), np.ones((3, 1), np.float32)
+    x[0], y[1] = 1e30, np.nan
+    result = summed(model, TensorBatch(tf.constant(x), tf.constant(y)), 1.0, by_layers, SQUARED)
+    alone = summed(model, TensorBatch(tf.ones((1, 3)), tf.ones((1, 1))), 1.0, by_layers, SQUARED)
+    assert np.isfinite(result.losses).all() and result.losses[1] == 0
+    for got, want in zip(result.gradients, alone.gradients, strict=True):
+        assert np.linalg.norm(got - want) <= 1.001  # the first is clipped, or left out
+    for variable in model.trainable_variables:
+        variable.assign(variable * np.nan)
+    lost = summed(model, TensorBatch(tf.constant(x), tf.constant(y)), 1.0, by_layers, SQUARED)
+    assert np.isnan(lost.losses).all()  # weights tell it of themselves
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
+def test_a_row_whose_places_cancel_is_cut_all_the_same(scale):
+    rng = np.random.default_rng(0)
+    model = keras.Sequential(
+        [
+            keras.Input((2, 64)),
+            L.Dense(64, use_bias=False),
+            L.GlobalAveragePooling1D(),
+            L.Dense(1, use_bias=False),
+        ]
+    )
+    model.layers[-1].kernel.assign(20 * model.layers[-1].kernel)
+    row = rng.normal(size=64)
+    x = scale * np.stack([row, -row + 1e-4 * rng.normal(size=64)])[None].astype(np.float32)
+    batch = TensorBatch(tf.constant(x), tf.constant([[1e4]]))
+    got = summed(model, batch, 1.0, True, SQUARED)
+    assert np.sqrt(sum(np.sum(g.numpy() ** 2) for g in got.gradients)) <= 1.001
 
 
 def test_dropout_moves_on_in_both_ways():

@@ -80,7 +80,9 @@ def one_by_one(model, loss, algorithm, layout: WeightLayout, names):
                 noise = ()
                 if "lots" in given:
                     own = tf.cast(seeds[k], tf.int64)
-                    seed = tf.random.experimental.stateless_fold_in(own, i - ends[k])
+                    # of 64 bits: an int32 would fold the seed into 32, which can be tried out
+                    number = tf.cast(i - ends[k], tf.int64)
+                    seed = tf.random.experimental.stateless_fold_in(own, number)
                     noise = given["lots"][k], seed
                 result, gradients = gradient(params, buffers, batch, anchor, *noise)
                 if pull is not None:

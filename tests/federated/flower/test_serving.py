@@ -44,12 +44,15 @@ def data(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [{"algorithm": "scaffold"}, {"privacy": DifferentialPrivacy(20.0, 1e-2, accountant="rdp")}],
+    [
+        {"algorithm": "scaffold", "communication": "quantized"},
+        {"privacy": DifferentialPrivacy(20.0, 1e-2, accountant="rdp")},
+    ],
     ids=["scaffold", "private"],
 )
 def test_machines_train_what_one_would(flower, data, tmp_path, settings):
     """With error feedback: what clients keep stays at their nodes, and is right."""
-    settings = settings | {"communication": "quantized", "n_rounds": 4, "random_state": 0}
+    settings = settings | {"n_rounds": 4, "random_state": 0}
     pairs = {name: np.load(path) for name, path in data.items()}
     pairs = {name: (file["X"], file["y"]) for name, file in pairs.items()}
     expected = FederatedTrainer(**settings).fit_clients(pairs)

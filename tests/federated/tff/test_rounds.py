@@ -240,6 +240,23 @@ def test_private_rounds_are_noisy_even_if_nobody_is_drawn():
     assert not report.clients
 
 
+def test_another_clipping_starts_with_its_own_numbers():
+    """TFF keeps norm, noise and denominator in a state, which is not of other ones."""
+
+    def clipped(norm, n_clients):
+        plan = SimpleNamespace(
+            level="client", noise_multiplier=0.0, clip_norm=norm, clients_per_round=n_clients
+        )
+        return federation(linear_network, privacy=plan)
+
+    first = run(clipped(0.05, 3.0), 1)[0][-1]
+    later = run(clipped(0.5, 30.0), 1, state=first)[0][-1]
+    fresh = run(clipped(0.5, 30.0), 1, state=replace(first, engine={}))[0][-1]
+    np.testing.assert_array_equal(later.weights, fresh.weights)
+    same = run(clipped(0.05, 3.0), 1, state=first)[0][-1]
+    assert np.linalg.norm(same.weights - first.weights) <= 0.05 + 1e-6
+
+
 def test_a_network_that_cannot_travel_is_refused_with_the_engine_that_can():
     class Counting(keras.layers.Layer):
         def __init__(self):

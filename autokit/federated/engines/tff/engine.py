@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -266,7 +267,7 @@ class TFFRun:
             seed = federation.local_seed
             seeds.append(self._transport.seeds(seed, state.round, client, len(steps)))
             last.append(len(steps))
-        kind = self._spec["aggregator"]["kind"]
+        kind = self._aggregator
         return {
             "weights": state.weights,
             "order": np.concatenate([*order, np.zeros(0, np.int32)]).astype(np.int32),
@@ -281,8 +282,13 @@ class TFFRun:
             },
         }
 
+    @property
+    def _aggregator(self) -> str:
+        """What a state is of: another norm or another noise has another."""
+        return json.dumps(self._spec["aggregator"], sort_keys=True)
+
     def _after(self, results: dict[str, np.ndarray]) -> ServerState:
-        kind = self._spec["aggregator"]["kind"]
+        kind = self._aggregator
         rule = [name for name in results if name.startswith("rule.")]
         weights, structure = results["weights"], self._federation.structure
         return replace(
@@ -291,7 +297,7 @@ class TFFRun:
             round=self.state.round + 1,
             rule=[results[f"rule.{i}"] for i in range(len(rule))],
             engine={
-                f"{kind}.{name.partition('.')[2]}": part
+                f"{kind}.{name.removeprefix('aggregator.')}": part
                 for name, part in results.items()
                 if name.startswith("aggregator.")
             },
