@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from autokit.federated.arguments import about
+from autokit.federated.columns import Columns, in_order
+from autokit.preprocessing import check_lengths
 from autokit.training import Batch
 
 SAMPLE_BYTES = 1 << 24  # of rows that columns and scaling are learnt from
@@ -84,16 +88,19 @@ class Sources:
     Attributes
     ----------
     names : list
-        Keys of the mapping; stems of paths, if they differ; otherwise numbers.
+        Keys of the mapping; stems of paths, if there are only paths and they differ; otherwise
+        numbers.
     """
 
     def __init__(self, clients):
         self._folder = None
+        self._names_in: dict[Path, list[str]] = {}  # columns of DataFrames in the folder
         if isinstance(clients, Mapping):
             self.names, self._sources = list(clients), list(clients.values())
         elif isinstance(clients, Iterator):
             self._sources = list(self._spooled(clients))
-            self.names = list(range(len(self._sources)))
+            is_as_given = self._folder is None
+            self.names = _names_of(self._sources) if is_as_given else [*range(len(self._sources))]
         elif isinstance(clients, Iterable) and not (
             isinstance(clients, str | bytes) or hasattr(clients, "shape")
         ):
@@ -123,42 +130,54 @@ class Sources:
         """
         source, name = self._sources[client], self.names[client]
         if callable(source):
-            source = source()
-            _check_source(name, source)
+            source = _called(name, source)
         if not isinstance(source, str | os.PathLike):
             return source[0], source[1]
         with opened(name, source) as file:
-            return file["X"], file["y"]
+            return self._framed(source, file["X"]), file["y"]
 
-    def targets(self, client: int) -> Any:
-        """y of a client; of a file, without reading X."""
+    def outline(self, client: int) -> tuple[Any, Any]:
+        """As `read`; but of a file, X has the right shape and no values, which are not read."""
         source = self._sources[client]
         if not isinstance(source, str | os.PathLike):
-            return self.read(client)[1]
+            return self.read(client)
         with opened(self.names[client], source) as file:
-            return file["y"]
+            return self._framed(source, _hollow(file)), file["y"]
+
+    def _framed(self, path, X: np.ndarray) -> Any:
+        names = self._names_in.get(path)
+        return X if names is None else pd.DataFrame(X, columns=names)
 
     def _spooled(self, clients: Iterator) -> Iterator[Path]:
-        self._folder = tempfile.TemporaryDirectory(prefix="autokit-clients-")
-        folder = Path(self._folder.name)
-        weakref.finalize(self, self._folder.cleanup)
         try:
             for i, source in enumerate(clients):
                 if isinstance(source, str | os.PathLike) or callable(source):
                     yield source
                     continue
                 _check_source(i, source)
-                X, y = (np.asarray(part) for part in source)
+                with about(f"client {i}"):
+                    names = Columns.of(source[0]).names
+                    X, y = (np.asarray(part) for part in source)
                 if X.dtype.kind == "O" or y.dtype.kind == "O":
                     raise ValueError(
                         f"Client {i} of an iterator has rows of objects, which cannot be kept in a "
                         "file; give the clients as a list or a mapping."
                     )
-                _store(folder / f"{i}.npz", X, y)
-                yield folder / f"{i}.npz"
+                path = self._made_folder() / f"{i}.npz"
+                _store(path, X, y)
+                if names is not None:
+                    self._names_in[path] = names
+                yield path
         except BaseException:
-            self._folder.cleanup()
+            if self._folder is not None:
+                self._folder.cleanup()
             raise
+
+    def _made_folder(self) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="autokit-clients-")
+            weakref.finalize(self, self._folder.cleanup)
+        return Path(self._folder.name)
 
 
 def _names_of(sources: list) -> list:
@@ -169,15 +188,26 @@ def _names_of(sources: list) -> list:
     return list(range(len(sources)))
 
 
-def _check_source(name, source) -> None:
-    if callable(source) or isinstance(source, str | os.PathLike):
+def _check_source(name, source, made_by: str = "") -> None:
+    if isinstance(source, str | os.PathLike) or (callable(source) and not made_by):
         return
     if not isinstance(source, tuple | list) or len(source) != 2:
         raise ValueError(
             f"Client {name!r} must be a pair (X, y), the path of an .npz file with X and y, or a "
             f"function that returns a pair; got {type(source).__name__}"
-            f"{f' of length {len(source)}' if isinstance(source, tuple | list) else ''}."
+            f"{f' of length {len(source)}' if isinstance(source, tuple | list) else ''}{made_by}."
         )
+
+
+def _called(name, function: Callable) -> Any:
+    try:
+        source = function()
+    except Exception as error:
+        raise ValueError(
+            f"client {name!r}: its function raised {type(error).__name__}: {error}"
+        ) from error
+    _check_source(name, source, " from its function")
+    return source
 
 
 def _store(path: Path, X: np.ndarray, y: np.ndarray) -> None:
@@ -203,8 +233,10 @@ def opened(name, path):
                 raise ValueError(f"it has the arrays {', '.join(file.files) or 'none'}")
             yield file
     except OSError as error:
-        raise OSError(f"client {name!r}: {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, AttributeError, TypeError,
+        if error.errno is None:
+            raise OSError(f"client {name!r}: {path}: {error}") from error
+        raise OSError(error.errno, f"client {name!r}: {error.strerror}", str(path)) from error
+    except (ValueError, EOFError, AttributeError, TypeError, KeyError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise ValueError(
             f"client {name!r}: {path} must be an .npz file with the plain arrays X and y, written "
@@ -212,44 +244,77 @@ def opened(name, path):
         ) from error
 
 
-def survey(sources: Sources) -> tuple[np.ndarray, list, list]:
+def _hollow(file) -> np.ndarray:
+    with file.zip.open("X.npy") as raw:
+        npy = np.lib.format
+        is_first = npy.read_magic(raw) == (1, 0)
+        read = npy.read_array_header_1_0 if is_first else npy.read_array_header_2_0
+        shape, _, dtype = read(raw)
+    if dtype.hasobject:
+        raise ValueError("X holds objects")
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def survey(
+    sources: Sources, check_target: Callable[[Any], Any] = lambda y: None
+) -> tuple[np.ndarray, list, list]:
     """Look at all clients once: their sizes, all targets, and rows to learn the columns from.
+
+    Parameters
+    ----------
+    sources : Sources
+    check_target : callable, default: no check
+        Is called with y of each client, to raise what is wrong with it.
 
     Returns
     -------
     sizes : np.ndarray of int of shape (n_clients,)
-    targets : list
+    targets : list of np.ndarray
         y of each client.
-    sample : list of tuple of (X, y)
-        The first clients, up to some 16 MiB.
+    sample : list
+        X of the first clients, up to some 16 MiB, with columns in the order of the first.
 
     Raises
     ------
     ValueError
-        A client has no rows, or X and y of different lengths.
+        What a client has is not rows and a target for each, or does not go with what the first
+        has; the message names the client.
     """
-    sizes, targets, sample = [], [], []
-    taken = 0
+    targets: list[np.ndarray] = []
+    sample: list = []
+    columns, taken = None, 0
+    first = f"client {sources.names[0]!r}"
     for client, name in enumerate(sources.names):
-        if taken < SAMPLE_BYTES:
-            X, y = sources.read(client)
-            if len(X) != len(y):
-                raise ValueError(
-                    f"Client {name!r} has {len(X)} rows in X and {len(y)} targets in y; give one "
-                    "target for each row."
-                )
-            if np.shape(X)[1:] != np.shape(sample[0][0] if sample else X)[1:]:
-                raise ValueError(
-                    f"Client {name!r} has rows of shape {np.shape(X)[1:]}, but client "
-                    f"{sources.names[0]!r} of {np.shape(sample[0][0])[1:]}; give all clients the "
-                    "same columns."
-                )
-            sample.append((X, y))
+        is_sampled = taken < SAMPLE_BYTES
+        X, y = sources.read(client) if is_sampled else sources.outline(client)
+        with about(f"client {name!r}"):
+            own = Columns.of(X)
+            columns = columns or own
+            columns.check(own, first)
+            check_lengths(X, y)
+            if not len(y):
+                raise ValueError("it has no rows; leave it out.")
+            check_target(y)
+            targets.append(np.asarray(y))
+            _check_alike(targets[-1], targets[0], first)
+        if is_sampled:
+            sample.append(in_order(X, columns.names))
             taken += getattr(X, "nbytes", 0) or 8 * np.size(X)
-        else:
-            y = sources.targets(client)
-        if not len(y):
-            raise ValueError(f"Client {name!r} has no rows; leave it out.")
-        sizes.append(len(y))
-        targets.append(np.asarray(y))
-    return np.array(sizes), targets, sample
+    return np.array([len(y) for y in targets]), targets, sample
+
+
+def _check_alike(y: np.ndarray, other: np.ndarray, whose: str) -> None:
+    if y.shape[1:] != other.shape[1:]:
+        found = f"is of shape {y.shape}, but that of {whose} of {other.shape}"
+    elif _kind(y) != _kind(other):
+        found = f"holds {_kind(y)}, but that of {whose} {_kind(other)}"
+    else:
+        return
+    raise ValueError(f"its y {found}; give all clients the same kind of targets.")
+
+
+def _kind(y: np.ndarray) -> str:
+    is_text = y.dtype.kind in "US" or (
+        y.dtype.kind == "O" and any(isinstance(value, str) for value in y.flat)
+    )
+    return "texts" if is_text else "numbers"

@@ -7,9 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from autokit.base import BaseKerasClassifier
+from autokit.federated.arguments import about
 from autokit.federated.lifecycle import FederatedEstimator
 from autokit.federated.parameters import ATTRIBUTES_DOC, PARAMETERS_DOC
 from autokit.fitting import missing_activation
+from autokit.preprocessing import ClassLabels
 
 
 class FederatedTrainer(FederatedEstimator, BaseKerasClassifier):
@@ -21,7 +23,7 @@ class FederatedTrainer(FederatedEstimator, BaseKerasClassifier):
     and the answer are the same on each.
 """
         + PARAMETERS_DOC.format(plain="KerasClassifier")
-        + ATTRIBUTES_DOC.format(score=" and score (accuracy)")
+        + ATTRIBUTES_DOC.format(score=" and score (accuracy)", units="")
         + """
     classes_ : np.ndarray of shape (n_classes,)
 
@@ -52,11 +54,20 @@ class FederatedTrainer(FederatedEstimator, BaseKerasClassifier):
     def _built(self, model) -> None:
         self.output_activation_ = missing_activation(model, None)
 
+    def _target_of(self, y):
+        return ClassLabels().fit(y, type(self).__name__, n_least=1)
+
     def _classes_of(self, targets):
         return np.unique(np.concatenate(targets))
 
+    def _encode_new_target(self, y, classes):
+        codes = super()._encode_new_target(y if classes is None else classes, None)
+        if classes is None:
+            return codes
+        with about("classes does not go with y"):
+            return self.target_.encode(y, type(self).__name__)
+
     def _judged(self, outputs, y):
-        y = np.asarray(y)
         codes = self.target_.encode(y, type(self).__name__)
         score = float(np.mean(outputs.argmax(axis=1) == codes))
         right = outputs[np.arange(len(codes)), codes].astype(np.float64)

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.multiclass import _check_partial_fit_first_call
+from sklearn.utils.validation import check_is_fitted
 
 from autokit._backend import keras
 from autokit.base import KerasEstimator
 from autokit.federated import engines
 from autokit.federated.aggregators import AGGREGATORS
 from autokit.federated.algorithms import ALGORITHMS
-from autokit.federated.arguments import checked_ids, concatenated, grouped, made
-from autokit.federated.client import LOCAL
+from autokit.federated.arguments import (
+    about,
+    checked_callbacks,
+    checked_ids,
+    concatenated,
+    grouped,
+    made,
+)
 from autokit.federated.clients import ArrayClients, Sources, StoredClients, survey
+from autokit.federated.columns import in_order
 from autokit.federated.communication import COMMUNICATIONS
 from autokit.federated.engines import ENGINES
+from autokit.federated.evaluation import judge_of, scores_of
+from autokit.federated.ledgers import going_on
+from autokit.federated.own_normalization import averaged, weights_of
 from autokit.federated.parameters import FederatedParameters
 from autokit.federated.private import private_rounds
-from autokit.federated.protocols import Clients, Federation, ServerState
+from autokit.federated.protocols import (
+    Aggregator,
+    Clients,
+    Communication,
+    FederatedAlgorithm,
+    Federation,
+    ServerState,
+)
 from autokit.federated.steps import step_of
 from autokit.federated.training import Rounds, adopted, run_rounds
 from autokit.federated.weights import WeightLayout, structure_of
@@ -45,7 +66,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
     client_names_: list
     ledger_: Ledger
 
-    def fit(self, X, y, client_ids=None, sample_weight=None, validation_data=None) -> Self:
+    def fit(self, X, y, client_ids=None, *, sample_weight=None, validation_data=None) -> Self:
         """Train on a table whose rows belong to clients.
 
         Parameters
@@ -54,8 +75,8 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             As for `autokit.KerasClassifier.fit`.
         y : array of shape (n_samples,) or, for regression, (n_samples, n_outputs)
         client_ids : array of shape (n_samples,), default=None
-            The client of each row. None gives all rows to one client, whose rounds are epochs of
-            SGD.
+            The client of each row, by text or by int. None gives all rows to one client, whose
+            rounds are epochs of SGD.
         sample_weight : array of shape (n_samples,), default=None
             Non-negative, in the clients' losses; a row of weight 0 counts as absent.
         validation_data : tuple of (X, y), default=None
@@ -71,15 +92,19 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             An argument or a parameter is not what it must be.
         TrainingDiverged
             No client of a round had a finite update. The rounds before it are kept.
+
+        Notes
+        -----
+        If anything ends the training before its first round is over, the estimator is as it was.
         """
         self._validate_params()
-        self._forget()
-        ids = checked_ids(client_ids, X, y, sample_weight)
-        data = self._encode_new(X, y, sample_weight)
-        self._begin()
-        return self._go_on(ArrayClients(data, ids), int(self.n_rounds), validation_data)
+        with self._tried(afresh=True):
+            ids = checked_ids(client_ids, X, y, sample_weight)
+            data = self._encode_new(X, y, sample_weight)
+            self._begin()
+            return self._go_on(ArrayClients(data, ids), int(self.n_rounds), validation_data)
 
-    def partial_fit(self, X, y, client_ids=None, classes=None, sample_weight=None) -> Self:
+    def partial_fit(self, X, y, client_ids=None, *, classes=None, sample_weight=None) -> Self:
         """Train one more round, going on from those before.
 
         Parameters
@@ -94,29 +119,39 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; or the rounds before had no `privacy`, and this one is to have it.
+        PrivacyBudgetSpent
+            The rounds before have left nothing of the budget of `privacy`.
         """
         self._validate_params()
-        ids = checked_ids(client_ids, X, y, sample_weight)
-        if not hasattr(self, "model_"):
-            self._forget()
-            data = self._encode_new(X, y, sample_weight, classes)
-            self._begin()
-        else:
-            data = self._encode_more(X, y, sample_weight)
-        return self._go_on(ArrayClients(data, ids), 1, None)
+        is_first = not hasattr(self, "model_")
+        with self._tried(afresh=is_first):
+            ids = checked_ids(client_ids, X, y, sample_weight)
+            if is_first:
+                data = self._encode_new(X, y, sample_weight, classes)
+                self._begin()
+            else:
+                if classes is not None and hasattr(self, "classes_"):
+                    _check_partial_fit_first_call(self, classes)
+                data = self._encode_more(X, y, sample_weight)
+            return self._go_on(ArrayClients(data, ids), 1, None)
 
     def fit_clients(self, clients, *, validation_data=None, resume=False) -> Self:
         """Train on clients whose rows are apart, and need not fit into memory.
 
         Columns and scaling are learnt from the first clients, up to some 16 MiB of rows; the
-        targets of all clients are looked at once.
+        targets of all clients are looked at once. Columns of DataFrames are found by name.
 
         Parameters
         ----------
         clients : mapping of name to source, or iterable of sources
             A source is a pair ``(X, y)``, the path of an ``.npz`` file with the arrays `X` and
             `y`, or a function without arguments that returns a pair; files and functions are read
-            when a round needs them. An iterator is read once, into a temporary folder.
+            when a round needs them. An iterator is read once, its pairs into a temporary folder.
         validation_data : tuple of (X, y), default=None
             Rows of the server, on which each round's model is judged.
         resume : bool, default=False
@@ -136,20 +171,27 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             No client of a round had a finite update. The rounds before it are kept.
         """
         self._validate_params()
-        sources = Sources(clients)
-        sizes = self._surveyed(sources, go_on=resume and hasattr(self, "model_"))
-        stored = StoredClients(sources, sizes, lambda X, y: self._encode_more(X, y, None))
-        return self._go_on(stored, int(self.n_rounds), validation_data)
+        go_on = resume and hasattr(self, "model_")
+        with self._tried(afresh=not go_on):
+            sources = Sources(clients)
+            sizes = self._surveyed(sources, go_on)
+            names = getattr(self, "feature_names_in_", None)
+            stored = StoredClients(
+                sources, sizes, lambda X, y: self._encode_more(in_order(X, names), y, None)
+            )
+            return self._go_on(stored, int(self.n_rounds), validation_data)
 
     def _surveyed(self, sources: Sources, go_on: bool) -> np.ndarray:
         """Learn from all clients what must be known before the first round; return their sizes."""
-        sizes, targets, sample = survey(sources)
         if go_on:
-            self.target_.encode(np.concatenate(targets), type(self).__name__)  # says what is new
+            name = type(self).__name__
+            sizes, _, sample = survey(sources, lambda y: self.target_.encode(y, name))
+            with about(f"client {sources.names[0]!r}"):
+                self._encode(in_order(sample[0], getattr(self, "feature_names_in_", None))[:1])
             return sizes
-        self._forget()
-        X, y = (concatenated([pair[i] for pair in sample]) for i in (0, 1))
-        self._encode_new(X, y, None, self._classes_of(targets))
+        sizes, targets, sample = survey(sources, self._target_of)
+        first = np.concatenate(targets[: len(sample)])
+        self._encode_new(concatenated(sample), first, None, self._classes_of(targets))
         self._encode_new_target(np.concatenate(targets), None)
         self._begin()
         return sizes
@@ -166,10 +208,18 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         Returns
         -------
         DataFrame
-            A row for each client, by name: n_rows, score, loss. With ``batch_norm="local"`` a
-            client that took part is scored with its own batch normalisation.
+            A row for each client, by name: n_rows, score, and loss, in the units of the training
+            as in `history_`. With ``batch_norm="local"`` a client that took part is scored with
+            its own batch normalisation.
+
+        Raises
+        ------
+        ValueError
+            Rows are others than were fitted; the message names the client.
         """
-        self._outputs_check()
+        check_is_fitted(self)
+        if y is None and client_ids is not None:
+            raise ValueError("y is None, but client_ids is given; pass the target of each row.")
         if y is None:
             sources = Sources(X)
             pairs = ((name, sources.read(i)) for i, name in enumerate(sources.names))
@@ -180,20 +230,22 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
                     "the only argument."
                 )
             check_lengths(X, y)
-            ids = checked_ids(client_ids, X, y)
-            pairs = grouped(X, y, ids)
-        is_local = any(LOCAL in kept for kept in self._state.kept.values())
-        model = keras.models.clone_model(self.model_) if is_local else self.model_
-        layout = WeightLayout.of(model)
-        forward = Forward(model, self._finish())
-        rows = []
-        for name, (own_X, own_y) in pairs:
-            if model is not self.model_:
-                layout.write(model, self._weights_of(self._state, name))
-            outputs = forward(self._encode(own_X))
-            score, loss = self._judged(outputs, own_y)
-            rows.append({"client": name, "n_rows": len(own_y), "score": score, "loss": loss})
-        return pd.DataFrame(rows).set_index("client")
+            pairs = grouped(X, y, checked_ids(client_ids, X, y))
+        return scores_of(self, pairs)
+
+    @contextmanager
+    def _tried(self, afresh: bool) -> Iterator[None]:
+        """A training; of one that begins afresh and ends before a round is over nothing is left."""
+        before = vars(self).copy()
+        if afresh:
+            self._forget()
+        try:
+            yield
+        except BaseException:
+            if afresh and not getattr(self, "n_rounds_", 0):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
 
     def _forget(self) -> None:
         for name in [n for n in vars(self) if n.endswith("_") or n in _OWN]:
@@ -220,26 +272,18 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
 
     def _go_on(self, clients: Clients, n_rounds: int, validation_data) -> Self:
         """Run rounds; whatever ends them, what was finished is in the estimator."""
-        try:
-            return self._run(clients, n_rounds, validation_data)
-        except BaseException:
-            if not self._state.round:
-                self._forget()  # an estimator without a round is not fitted
-            raise
-
-    def _run(self, clients: Clients, n_rounds: int, validation_data) -> Self:
-        self._state = adopted(self._state, self._weights_of(self._state), self.model_)
+        before = getattr(self, "ledger_", None)
+        ledger = going_on(self.privacy, before, self._state.round)
+        state = adopted(self._state, self._weights_of(self._state), self.model_)
+        self._state = state
+        if self.batch_norm != "local":
+            state = averaged(state, self.model_)
+        callbacks = checked_callbacks(self.callbacks)
         federation = self._federation(clients)
         engine = self._engine()
         engine.check(federation)
-        judge = self._judge(validation_data)
-        ledger = getattr(self, "ledger_", None)
-        if self.privacy is not None and (ledger is None or ledger.privacy != self.privacy):
-            ledger = Ledger(self.privacy, () if ledger is None else ledger.phases)
-        done = Rounds(self._state, self.history_, ledger)
-        self.client_names_ = list(clients.names)
-        callbacks = self.callbacks or []
-        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+        judge = judge_of(self, validation_data)
+        done = Rounds(state, self.history_, ledger)
         try:
             run_rounds(
                 federation,
@@ -253,22 +297,25 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
                 judge=judge,
             )
         finally:
-            self._state, self.n_rounds_ = done.state, done.state.round
+            if done.state.round > state.round:
+                self._state, self.n_rounds_ = done.state, done.state.round
+                self.client_names_ = list(clients.names)
+                self.__dict__.pop("ledger_", None)
             if done.ledger is not None:
                 self.ledger_ = done.ledger
-            federation.layout.write(self.model_, self._weights_of(done.state))
+            federation.layout.write(self.model_, self._weights_of(self._state))
             self._forward = Forward(self.model_, self._finish())
         return self
 
     def _federation(self, clients: Clients) -> Federation:
-        algorithm = made("algorithm", self.algorithm, ALGORITHMS)
+        algorithm = made("algorithm", self.algorithm, ALGORITHMS, FederatedAlgorithm)
         layout = WeightLayout.of(self.model_)
         federation = Federation(
             model=self.model_,
             loss=self.training_loss(),
             clients=clients,
             algorithm=algorithm,
-            aggregator=made("aggregator", self.aggregator, AGGREGATORS),
+            aggregator=made("aggregator", self.aggregator, AGGREGATORS, Aggregator),
             learning_rate=float(self.client_learning_rate or self._default_rate),
             local_epochs=int(self.local_epochs),
             batch_size=int(self.batch_size),
@@ -276,7 +323,7 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             layout=layout,
             server_step=None if self.server_optimizer is None else step_of(self.server_optimizer),
             batch_norm=self.batch_norm,
-            communication=made("communication", self.communication, COMMUNICATIONS),
+            communication=made("communication", self.communication, COMMUNICATIONS, Communication),
             structure=structure_of(self.model_, self._constraints()),
         )
         return private_rounds(
@@ -300,42 +347,8 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
             return getattr(engines, ENGINES[self.engine])()
         return made("engine", self.engine, {})
 
-    def _judge(self, validation_data):
-        if validation_data is None:
-            return None
-        is_list = isinstance(validation_data, tuple | list)
-        if not is_list or len(validation_data) != 2:
-            raise ValueError(
-                f"validation_data must be a pair (X, y); got {type(validation_data).__name__}"
-                f"{f' of length {len(validation_data)}' if is_list else ''}."
-            )
-        X, y = validation_data
-        check_lengths(X, y)
-        self.target_.encode(y, type(self).__name__)
-        rows, forward = self._encode(X), Forward(self.model_, self._finish())
-
-        def judge() -> dict[str, float]:
-            score, loss = self._judged(forward(rows), y)
-            return {"val_loss": loss, "val_score": score}
-
-        return judge
-
-    def _weights_of(self, state: ServerState, client=None) -> np.ndarray:
-        """The server's weights, with a client's own batch normalisation, or the mean of all."""
-        locals_ = {name: kept[LOCAL] for name, kept in state.kept.items() if LOCAL in kept}
-        if not locals_:
-            return state.weights
-        own = locals_.get(client)
-        if own is None:
-            own = np.mean(list(locals_.values()), axis=0)
-        weights = state.weights.copy()
-        weights[WeightLayout.of(self.model_).normalization_mask] = own
-        return weights
-
-    def _outputs_check(self) -> None:
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
+    def _weights_of(self, state: ServerState) -> np.ndarray:
+        return weights_of(state, self.model_)
 
     def _standardizes(self) -> bool:
         return self.model is None
@@ -347,6 +360,10 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         pass
 
     def _n_outputs(self) -> int:
+        raise NotImplementedError
+
+    def _target_of(self, y) -> Any:
+        """What is learnt of one client's targets; raises what is wrong with them."""
         raise NotImplementedError
 
     def _classes_of(self, targets: list) -> Any:

@@ -15,7 +15,15 @@ from autokit.federated.engines import ENGINES
 from autokit.federated.steps import ServerStep
 from autokit.privacy import DifferentialPrivacy
 
-_POSITIVE = Interval(Integral, 1, None, closed="left")
+
+class _Number(Interval):
+    """An interval without booleans, which Python takes for 0 and 1."""
+
+    def is_satisfied_by(self, val):
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+_POSITIVE = _Number(Integral, 1, None, closed="left")
 
 PARAMETERS_DOC = """
     Parameters
@@ -23,7 +31,9 @@ PARAMETERS_DOC = """
     model : keras.Model, callable or None, default=None
         As of `autokit.{plain}`: a model that is trained on from its weights, a function of
         ``(input_shape, n_outputs)``, or None for a default network on standardised inputs (with
-        group normalisation in the place of batch normalisation under `privacy`).
+        group normalisation in the place of batch normalisation under `privacy`). What it was
+        compiled with is not looked at: the loss is the cross-entropy of classes or the mean
+        squared error of numbers, and optimizers are those of the clients and the server.
     algorithm : str or FederatedAlgorithm, default="fedavg"
         "fedavg", "fedsgd", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad" or "scaffold";
         an instance such as ``FedProx(mu=0.1)`` has settings of its own.
@@ -45,11 +55,12 @@ PARAMETERS_DOC = """
         these kinds. None is the algorithm's own.
     privacy : DifferentialPrivacy or None, default=None
         Clip and noise the updates so that the model tells little of any client, or of any row
-        (``level="example"``: accounted for the client with the fewest rows as if it took part in
-        every round). The noise is such that `n_rounds` rounds spend the budget, and no round goes
-        beyond it. What the estimator learns before the first round (columns, scaling, classes)
-        and validation data are not accounted for. Whoever knows `random_state` can tell the
-        noise; None takes it from the operating system. See `autokit.privacy.DifferentialPrivacy`.
+        (``level="example"``: accounted for the client whose rows spend most, as if it took part
+        in every round). The noise is such that `n_rounds` rounds spend the budget, and no round
+        goes beyond it. Not accounted for, so not to be published: what the estimator learns before
+        the first round (columns, scaling, classes), validation data, and `history_`, which has
+        exact losses and who took part. Whoever knows `random_state` can tell the noise; None takes
+        it from the operating system. See `autokit.privacy.DifferentialPrivacy`.
     aggregator : str or Aggregator, default="mean"
         "mean", "median", "trimmed_mean", "krum", "multi_krum" or "norm_clipping": what makes one
         update of many. All but the mean hold against some hostile clients.
@@ -57,9 +68,11 @@ PARAMETERS_DOC = """
         "quantized" or "top_k": what updates lose on their way to the server. None sends float32.
     batch_norm : {{"average", "local"}}, default="average"
         "local" leaves batch normalisation, statistics and weights, to each client (FedBN, Li et
-        al. 2021); `model_` has the mean of them, and `evaluate_clients` each client's own.
+        al. 2021); `model_` has the mean of them, and `evaluate_clients` each client's own. It
+        changes nothing in a network without batch normalisation.
     callbacks : keras.callbacks.Callback, list of them or None, default=None
-        A round is their epoch.
+        A round is their epoch. Those that change an optimizer's learning rate have none to change,
+        and are refused.
     random_state : int, RandomState or None, default=None
         Seeds weights, clients drawn, the order of their rows, dropout and noise.
     verbose : int, default=0
@@ -75,7 +88,7 @@ ATTRIBUTES_DOC = """
         A value per round: loss{score} over the rows trained on, as they were met; `clients`, the
         names of those that took part; `dropped`, why others did not, by name; `bytes_down` and
         `bytes_up`; with privacy `epsilon`, what is spent so far; with ``validation_data``
-        `val_loss` and `val_score`.
+        `val_loss` and `val_score`.{units}
     n_rounds_ : int
         Rounds done, those of `partial_fit` too.
     client_names_ : list
@@ -95,10 +108,10 @@ class FederatedParameters:
         "algorithm": [StrOptions(set(ALGORITHMS)), HasMethods(["objective", "server"])],
         "engine": [StrOptions(set(ENGINES)), HasMethods(["check", "open"])],
         "n_rounds": [_POSITIVE],
-        "clients_per_round": [None, _POSITIVE, Interval(Real, 0, 1, closed="right")],
+        "clients_per_round": [None, _POSITIVE, _Number(Real, 0, 1, closed="right")],
         "local_epochs": [_POSITIVE],
         "batch_size": [_POSITIVE],
-        "client_learning_rate": [None, Interval(Real, 0, None, closed="neither")],
+        "client_learning_rate": [None, _Number(Real, 0, None, closed="neither")],
         "server_optimizer": [None, str, ServerStep, keras.optimizers.Optimizer],
         "privacy": [None, DifferentialPrivacy],
         "aggregator": [StrOptions(set(AGGREGATORS)), HasMethods(["limited", "combine"])],

@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from autokit.base import BaseKerasRegressor
 from autokit.federated.lifecycle import FederatedEstimator
 from autokit.federated.parameters import ATTRIBUTES_DOC, PARAMETERS_DOC
+from autokit.preprocessing import RegressionTarget
 
 
 class FederatedRegressor(FederatedEstimator, BaseKerasRegressor):
@@ -19,7 +20,11 @@ class FederatedRegressor(FederatedEstimator, BaseKerasRegressor):
     As `FederatedTrainer`, for one target or several.
 """
         + PARAMETERS_DOC.format(plain="KerasRegressor")
-        + ATTRIBUTES_DOC.format(score="")
+        + ATTRIBUTES_DOC.format(
+            score="",
+            units=""" Losses are squared errors of standardised targets where `model` is None
+        (``target_.scale_ ** 2`` of them make one in the units of y).""",
+        )
         + """
     Examples
     --------
@@ -41,8 +46,13 @@ class FederatedRegressor(FederatedEstimator, BaseKerasRegressor):
     def _n_outputs(self) -> int:
         return self.target_.n_outputs_
 
+    def _target_of(self, y):
+        return RegressionTarget(self._standardizes()).fit(y, type(self).__name__)
+
     def _judged(self, outputs, y):
+        # in the units of the training, as the clients' own losses are
+        wanted = self.target_.encode(y, type(self).__name__).astype(np.float64)
+        loss = float(np.mean((outputs - wanted) ** 2))
         guesses = self.target_.decode(outputs)
         y = np.asarray(y, dtype=np.float64).reshape(guesses.shape)
-        loss = float(np.mean((guesses - y) ** 2))
         return (float(r2_score(y, guesses)) if len(y) > 1 else float("nan")), loss

@@ -108,10 +108,9 @@ def run_rounds(
             hooks.on_epoch_begin(number - first)
             chosen = drawn(federation.seed, number, n_clients, per_round, rate)
             report = run.round(chosen)
-            if private is None:
-                _check(report, federation)
-            else:
+            if private is not None:  # what it spent is spent
                 done.ledger = private.after_round(done.ledger)
+            _check(report, federation)
             _check_step(run.state, federation)
             done.state = run.state
             logs = {"loss": report.loss}
@@ -119,7 +118,6 @@ def run_rounds(
                 logs["score"] = report.score
             if private is not None:
                 logs["epsilon"] = private.spent(done.ledger)
-                _check(report, federation)  # what it spent is spent
             if callbacks or judge is not None:
                 federation.layout.write(model, weights_of(done.state))
             if judge is not None:

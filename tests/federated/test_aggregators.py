@@ -133,6 +133,16 @@ def test_norm_clipping_shortens_what_is_too_long():
     assert not inner.is_mean
 
 
+class Ducklike:
+    """Has the methods, and nothing else."""
+
+    def limited(self, updates):
+        return updates
+
+    def combine(self, updates, weights):
+        return updates.mean(axis=0)
+
+
 @pytest.mark.parametrize(
     ("aggregator", "message"),
     [
@@ -145,6 +155,9 @@ def test_norm_clipping_shortens_what_is_too_long():
         (NormClipping(norm="mean"), "'norm' parameter of NormClipping .* Got 'mean'"),
         (NormClipping(inner="median"), "'inner' parameter of NormClipping"),
         (NormClipping(inner=TrimmedMean(-1)), "'share' parameter of TrimmedMean"),
+        (NormClipping(inner=Median), r"'inner' parameter is the class Median; .* Median\(\)"),
+        (NormClipping(inner=Ducklike()), "'inner' parameter must be an instance of .*Aggregator"),
+        (Ducklike(), "'aggregator' parameter must be an instance of .*Aggregator; got Ducklike"),
         (Median, r"'aggregator' parameter is the class Median; give an instance of it, Median\(\)"),
     ],
 )

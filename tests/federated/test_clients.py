@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autokit.federated import FederatedTrainer
+from autokit.federated import FederatedRegressor, FederatedTrainer
 from autokit.federated.clients import ArrayClients, Sources, StoredClients, survey
 from autokit.testing.federations import (
     blobs,
@@ -70,6 +70,11 @@ def test_names_are_keys_stems_or_numbers(paths, tmp_path):
     assert Sources(iter(CLIENTS.values())).names == [0, 1, 2, 3]
     assert Sources([tmp_path / "a" / "x.npz", tmp_path / "b" / "x.npz"]).names == [0, 1]
     assert Sources({("ward", 1): (X, Y)}).names == [("ward", 1)]
+    # of an iterator alike, as long as it gives paths only
+    assert Sources(iter(paths)).names == ["c0", "c1", "c2", "c3"]
+    assert Sources(tmp_path.glob("c?.npz")).names == [p.stem for p in tmp_path.glob("c?.npz")]
+    assert Sources(iter([tmp_path / "a" / "x.npz", tmp_path / "b" / "x.npz"])).names == [0, 1]
+    assert Sources(iter([paths[0], (X, Y)])).names == [0, 1]
 
 
 def test_every_kind_of_source_trains_alike(paths, scratch):
@@ -100,7 +105,8 @@ def test_a_generator_is_kept_in_a_folder_as_long_as_it_is_needed(scratch):
     sources = Sources(pair for pair in CLIENTS.values())
     assert len(list(scratch.glob("autokit-clients-*/*.npz"))) == 4
     np.testing.assert_array_equal(sources.read(2)[0], CLIENTS["c2"][0])
-    np.testing.assert_array_equal(sources.targets(2), CLIENTS["c2"][1])
+    np.testing.assert_array_equal(sources.outline(2)[1], CLIENTS["c2"][1])
+    assert sources.outline(2)[0].shape == CLIENTS["c2"][0].shape
     del sources
     gc.collect()
     assert not list(scratch.iterdir())
@@ -221,8 +227,10 @@ def test_a_file_that_is_none_is_named(kind, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(OSError, match="client 'ward': .*ward.npz: No such file"):
-        FederatedTrainer(**SETTINGS).fit_clients([tmp_path / "ward.npz"])
+    path = tmp_path / "ward.npz"
+    with pytest.raises(FileNotFoundError, match="client 'ward': No such file.*ward.npz") as caught:
+        FederatedTrainer(**SETTINGS).fit_clients([path])
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(path))
 
 
 @pytest.mark.parametrize("kind", ["cut", "gone", "columns"])
@@ -262,11 +270,11 @@ def test_a_file_that_breaks_during_training_is_a_dropped_client(kind, paths):
         ([(X, Y, Y)], "Client 0 must be a pair .* got tuple of length 3"),
         ({"a": X}, "Client 'a' must be a pair .* got ndarray"),
         ({"a": lambda: X}, "Client 'a' must be a pair .* got ndarray"),
-        ({"a": (X, Y[:5])}, "Client 'a' has 60 rows in X and 5 targets in y"),
-        ({"a": (X, Y), "b": (X[:0], Y[:0])}, "Client 'b' has no rows; leave it out"),
+        ({"a": (X, Y[:5])}, "client 'a': .* X has 60, y has 5"),
+        ({"a": (X, Y), "b": (X[:0], Y[:0])}, "client 'b': it has no rows; leave it out"),
         (
             {"a": (X, Y), "b": (X[:, :2], Y)},
-            r"Client 'b' has rows of shape \(2,\), but client 'a' of \(4,\); give all",
+            r"client 'b': its rows are of shape \(2,\), but those of client 'a' of \(4,\); give",
         ),
         (
             iter([(np.array([["a"], [None]], object), [0, 1])]),
@@ -277,3 +285,139 @@ def test_a_file_that_breaks_during_training_is_a_dropped_client(kind, paths):
 def test_what_is_no_client_is_said(clients, message):
     with pytest.raises(ValueError, match=message):
         FederatedTrainer(**SETTINGS).fit_clients(clients)
+
+
+FRAME = pd.DataFrame(X, columns=list("abcd"))
+
+
+def test_columns_are_found_by_name():
+    turned = FRAME[list("dbca")]
+    straight, other = (
+        FederatedTrainer(**SETTINGS).fit_clients({"a": (FRAME, Y), "b": (rows, Y)})
+        for rows in (FRAME, turned)
+    )
+    assert other.history_["clients"] == [["a", "b"]] * 3
+    np.testing.assert_array_equal(straight.predict_proba(FRAME), other.predict_proba(FRAME))
+    other.fit_clients({"b": (turned, Y)}, resume=True)
+    assert other.history_["clients"][3:] == [["b"]] * 3
+    table = other.evaluate_clients({"a": (FRAME, Y), "b": (turned, Y)})
+    assert table.loc["a", "loss"] == table.loc["b", "loss"]
+    # of an iterator alike, whose rows are kept in files
+    streamed = FederatedTrainer(**SETTINGS).fit_clients(iter([(FRAME, Y), (turned, Y)]))
+    np.testing.assert_array_equal(streamed.predict_proba(FRAME), straight.predict_proba(FRAME))
+    streamed.fit_clients(iter([(turned, Y)]), resume=True)
+    assert streamed.history_["clients"][3:] == [[0]] * 3
+    assert streamed.history_["loss"][3:] == pytest.approx(other.history_["loss"][3:])
+
+
+@pytest.mark.parametrize(
+    ("clients", "message"),
+    [
+        (
+            {"a": (FRAME, Y), "b": (FRAME.rename(columns={"d": "e"}), Y)},
+            "client 'b': its columns are a, b, c, e, but those of client 'a' are a, b, c, d; give",
+        ),
+        ({"a": (FRAME, Y), "b": (X, Y)}, "client 'b': its columns have no names, but those of cli"),
+        ({"a": (X, Y), "b": (FRAME, Y)}, "client 'b': its columns have names, but those of client"),
+        (iter([(FRAME, Y), (X, Y)]), "client 1: its columns have no names"),
+        ({"a": (FRAME, Y), "b": (FRAME.assign(e=1), Y)}, r"client 'b': .* \(5,\), .* of \(4,\)"),
+        ({"a": (X, Y), "b": (X, Y.astype(str))}, "client 'b': its y holds texts, but .* numbers"),
+        (
+            {"a": (X, Y.astype(str).astype(object)), "b": (X, Y)},
+            "client 'b': its y holds numbers, but that of client 'a' texts",
+        ),
+        (
+            {"a": (X, Y), "b": (X, np.stack([Y, Y], axis=1))},
+            r"client 'b': .*y should be a 1d array|client 'b': its y is of shape",
+        ),
+        ({"a": (X, Y), "b": (X, None)}, "client 'b': .*y must be an array .* got None"),
+        ({"a": (1, 2)}, "client 'a': X must have rows and features"),
+        ({"a": (X, 2)}, "client 'a': y must be an array .* got 2"),
+        ({"a": (X, Y), "b": (X, np.where(np.arange(60) == 7, np.nan, Y))}, "client 'b': .*row 7"),
+        (
+            {"a": (X, Y.astype(str)), "b": (X, [None, *"0" * 59])},
+            "client 'b': Input y contains NaN",
+        ),
+        ({"a": (X, Y), "b": ([[1], [1, 2]], [0, 1])}, "client 'b': .*ragged"),
+        ({"a": lambda: {}["key"]}, "client 'a': its function raised KeyError: 'key'"),
+        ({"a": lambda: lambda: (X, Y)}, "Client 'a' must be .*; got function from its function"),
+    ],
+)
+def test_clients_that_do_not_go_together(clients, message):
+    with pytest.raises(ValueError, match=message):
+        FederatedTrainer(**SETTINGS).fit_clients(clients)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (Y[:, None], r"client 'b': its y is of shape \(60, 1\), but that of client 'a' of \(60,\)"),
+        (np.stack([Y, Y], axis=1), r"client 'b': its y is of shape \(60, 2\)"),
+        (np.where(Y == 0, np.inf, Y), "client 'b': .*infinity"),
+        (np.array(["a"] * 60), "client 'b': y must hold numbers for a regression"),
+    ],
+)
+def test_numbers_that_do_not_go_together(y, message):
+    with pytest.raises(ValueError, match=message):
+        FederatedRegressor(**SETTINGS | {"model": None}).fit_clients({"a": (X, Y), "b": (X, y)})
+
+
+def test_files_that_do_not_go_together(paths, tmp_path, monkeypatch):
+    """Also those that are not read before the first round."""
+    for sample in (1 << 24, 1):
+        monkeypatch.setattr("autokit.federated.clients.SAMPLE_BYTES", sample)
+        for wrong, message in (
+            ({"X": X[:, :2], "y": Y}, r"client 'w': its rows are of shape \(2,\)"),
+            ({"X": X, "y": Y[:5]}, "client 'w': .* X has 60, y has 5"),
+            ({"X": np.array(1), "y": np.array(2)}, "client 'w': X must have rows and features"),
+            ({"X": X.astype(object), "y": Y}, "client 'w': .*w.npz must be .* plain arrays"),
+        ):
+            np.savez(tmp_path / "w.npz", **wrong)
+            with pytest.raises(ValueError, match=message):
+                FederatedTrainer(**SETTINGS).fit_clients([*paths, tmp_path / "w.npz"])
+
+
+def test_resuming_checks_against_what_was_fitted():
+    trainer = FederatedTrainer(**SETTINGS).fit_clients({"a": (FRAME, Y)})
+    for wrong, message in (
+        (FRAME.rename(columns={"d": "e"}), "client 'b': The feature names should match"),
+        (FRAME[["a", "b"]], "client 'b': The feature names should match"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            trainer.fit_clients({"b": (wrong, Y)}, resume=True)
+    with pytest.raises(
+        ValueError, match="client 'c': y has labels that were not in fit, such as 5"
+    ):
+        trainer.fit_clients({"b": (FRAME, Y), "c": (FRAME, Y + 5)}, resume=True)
+    assert trainer.n_rounds_ == 3
+    assert trainer.client_names_ == ["a"]
+
+
+def test_a_function_that_fails_during_training_is_a_dropped_client():
+    calls = []
+
+    def failing():
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("gone")
+        return X, Y
+
+    trainer = FederatedTrainer(**SETTINGS).fit_clients({"a": (X, Y), "b": failing})
+    assert trainer.history_["clients"] == [["a"]] * 3
+    why = trainer.history_["dropped"][0]["b"]
+    assert "client 'b': its function raised RuntimeError: gone" in why
+
+
+@pytest.mark.parametrize("kind", [FederatedTrainer, FederatedRegressor])
+def test_scoring_names_the_client(kind):
+    fitted = kind(n_rounds=1, random_state=0).fit(X, Y)
+    for pair, message in (
+        ((X, Y[:5]), "client 'b': .* X has 60, y has 5"),
+        ((X[:, :2], Y), "client 'b': X has 2 features"),
+        ((X, np.where(np.arange(60) == 7, np.nan, Y)), "client 'b': .*row 7"),
+        ((X[:0], Y[:0]), "client 'b': .*0 sample"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted.evaluate_clients({"a": (X, Y), "b": pair})
+    with pytest.raises(ValueError, match="y is None, but client_ids is given; pass the target of"):
+        fitted.evaluate_clients(X, client_ids=IDS)

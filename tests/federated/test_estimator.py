@@ -119,7 +119,7 @@ def names_of(kind):
     return {
         "int": IDS,
         "text": np.array(["e", "d", "c", "b", "a"])[IDS],
-        "float": IDS + 0.5,
+        "float": IDS + 1.0,
         "bool": IDS > 2,
         "list": [f"client {i}" for i in IDS],
         "series": pd.Series(IDS, index=range(1000, 1000 + len(IDS))),

@@ -33,8 +33,12 @@ def test_learns_and_tells(regressor):
     ]  # fmt: skip
     guesses = regressor.predict(X)
     assert guesses.shape == (200,)
-    # in the units of y
-    assert regressor.history_["val_loss"][-1] == pytest.approx(np.mean((guesses - Y) ** 2))
+    # in the units of the training, where targets are standardised
+    loss = np.mean((guesses - Y) ** 2) / np.var(Y)
+    assert regressor.history_["val_loss"][-1] == pytest.approx(loss, rel=1e-5)
+    assert 0.7 < regressor.history_["loss"][-1] / loss < 1.5
+    table = regressor.evaluate_clients(X, Y, IDS)
+    assert table["loss"].mean() == pytest.approx(loss, rel=1e-5)
     assert regressor.history_["val_score"][-1] == pytest.approx(r2_score(Y, guesses))
 
 
@@ -110,3 +114,11 @@ def test_rates_by_default():
 def test_a_wrong_target_is_named(y, message):
     with pytest.raises(ValueError, match=message):
         FederatedRegressor(**SETTINGS).fit(X, y, client_ids=IDS)
+
+
+def test_another_number_of_targets_is_said(regressor):
+    both = np.stack([Y, Y], axis=1)
+    with pytest.raises(ValueError, match="validation_data: y has 2 outputs"):
+        FederatedRegressor(**SETTINGS).fit(X, Y, client_ids=IDS, validation_data=(X, both))
+    with pytest.raises(ValueError, match="client 2: y has 2 outputs"):
+        regressor.evaluate_clients({2: (X, both)})

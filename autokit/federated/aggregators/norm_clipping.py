@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from autokit.federated.arguments import made
 from autokit.federated.protocols import Aggregator
 
 
@@ -39,8 +40,7 @@ class NormClipping(Aggregator):
 
     def _validate_params(self):
         super()._validate_params()
-        if self.inner is not None:
-            self.inner._validate_params()
+        made("inner", self.inner, {}, Aggregator)
 
     @property
     def is_mean(self) -> bool:
