@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from autokit._backend import keras
+from autokit.layers import copied
 from autokit.federated.arguments import about
 from autokit.federated.columns import in_order
 from autokit.federated.own_normalization import own_of, weights_of
@@ -72,7 +72,7 @@ def scores_of(
     state, model = estimator._state, estimator.model_
     has_own = bool(own_of(state))
     if has_own:
-        model = keras.models.clone_model(model)
+        model = copied(model)
     layout, forward = WeightLayout.of(model), Forward(model, estimator._finish())
     names = getattr(estimator, "feature_names_in_", None)
     rows = []

@@ -9,20 +9,26 @@ and optimizer, whatever their names, weights, learning rate or batch size) share
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from tensorflow.python.eager.context import context  # no public way leads to its cache
 
-from autokit._backend import keras
+from autokit._backend import keras, tf
+from autokit.layers.copies import foreign_parts
 from autokit.training.program import Program, is_ours, leaves
 from autokit.training.state import assign, values_of
 
 KEPT_PROGRAMS = 4
 COLLECT_AFTER = 4
+
+# Where a configuration names layers, besides "name".
+_LINKS = ("keras_history", "input_layers", "output_layers")
 
 
 @contextmanager
@@ -35,8 +41,8 @@ def borrowed(
     ----------
     model : keras.Model
         Stays untouched while the program trains, except for a model whose architecture cannot be
-        read from its configuration (subclasses, foreign layers): that one is trained in place and
-        its program is not kept.
+        read from its configuration (subclasses, foreign layers and functions): that one is trained
+        in place and its program is not kept.
     optimizer : keras.optimizers.Optimizer
         Copied.
     loss : keras.losses.Loss
@@ -137,9 +143,9 @@ def clear_programs() -> None:
 def _key(model, optimizer, loss) -> str | None:
     """What two fits must agree in to share a program; None where that cannot be told."""
     architecture = architecture_key(model)
-    if architecture is None:
+    if architecture is None or foreign_parts(optimizer):
         return None
-    if not all(is_ours(part) for part in (optimizer, loss)) or hasattr(loss, "function"):
+    if not is_ours(loss) or hasattr(loss, "function"):
         return None
     optimizer_config = optimizer.get_config() | {"name": None}
     if not has_schedule(optimizer):
@@ -148,60 +154,61 @@ def _key(model, optimizer, loss) -> str | None:
     if inner is not None:  # a loss-scale wrapper hides the rate one level down
         return None
     parts = [type(optimizer).__name__, optimizer_config, loss.get_config(), type(loss).__name__]
-    return architecture + json.dumps(parts, default=_described, sort_keys=True)
+    rest = exact_text(parts)
+    return None if rest is None else architecture + rest
 
 
 def architecture_key(model: keras.Model) -> str | None:
     """The same text for equal architectures, whatever their names and weights.
 
-    None where a configuration does not tell all: subclassed models, foreign layers, layers that
-    keep numbers outside their variables.
+    None where a configuration does not tell all: subclassed models, foreign layers, functions and
+    other objects in them that are not Keras' own, layers that keep numbers outside their variables.
     """
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+    if type(model) is not keras.Sequential and type(model).__name__ != "Functional":
         return None
     layers = list(leaves(model))
-    if not all(_is_described_by_config(layer) for layer in layers):
+    # adapt() keeps numbers outside the variables
+    if any(hasattr(layer, "adapt") for layer in layers) or foreign_parts(model):
         return None
-    config = model.get_config()
-    parts = [_renamed(config, _numbered_names(config, {}))]
+    parts = [_renamed(model.get_config(), {})]
     parts += [[layer.trainable for layer in layers]]
     parts += [[(v.shape, str(v.dtype)) for v in model.variables]]
-    return json.dumps(parts, default=_described, sort_keys=True)
+    return exact_text(parts)
 
 
-def _described(value):
-    if hasattr(value, "get_config"):
+def exact_text(value) -> str | None:
+    """A text that equal values share and no others; None where that cannot be told."""
+    try:
+        return json.dumps(value, default=_exact, sort_keys=True)
+    except (TypeError, ValueError):
+        return None
+
+
+def _exact(value):
+    if isinstance(value, np.ndarray | np.generic | tf.Tensor):
+        array = np.asarray(value)
+        if array.dtype.hasobject:
+            raise TypeError("Objects cannot be told apart.")
+        digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+        return [array.dtype.str, array.shape, digest]
+    if isinstance(value, np.dtype | tf.DType | tf.TensorShape):
+        return str(value)
+    if is_ours(value) and hasattr(value, "get_config"):
         return [type(value).__name__, value.get_config()]
-    return str(value)
+    raise TypeError(f"A {type(value).__name__} cannot be told apart.")
 
 
-def _numbered_names(value, names: dict) -> dict:
-    """Every name given in a configuration, numbered in order of appearance."""
+def _renamed(value, names: dict, key: str = ""):
+    """A configuration with its layers' names numbered in order of appearance."""
+    if key == "dtype":
+        return value  # a policy has a name as well, which matters
     if isinstance(value, dict):
-        if isinstance(value.get("name"), str):
-            names.setdefault(value["name"], f"name_{len(names)}")
-        value = value.values()
-    if not isinstance(value, str | int | float | None):
-        for part in value:
-            _numbered_names(part, names)
-    return names
-
-
-def _renamed(value, names):
-    if isinstance(value, dict):
-        return {k: _renamed(v, names) for k, v in value.items()}
+        return {k: _renamed(v, names, key if key in _LINKS else k) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_renamed(v, names) for v in value]
-    return names.get(value, value) if isinstance(value, str) else value
-
-
-def _is_described_by_config(layer) -> bool:
-    # adapt() keeps numbers outside the variables, and a Lambda closes over anything
-    return (
-        is_ours(layer)
-        and not hasattr(layer, "adapt")
-        and not isinstance(layer, keras.layers.Lambda)
-    )
+        return [_renamed(v, names, key) for v in value]
+    if isinstance(value, str) and (key == "name" or key in _LINKS):
+        return names.setdefault(value, f"name_{len(names)}")
+    return value
 
 
 def has_schedule(optimizer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +14,13 @@ from autokit.federated import (
     FedAvg,
     FedAvgM,
     FederatedTrainer,
+    FedProx,
     FedSGD,
     Median,
     QuantizedUpdates,
     Scaffold,
 )
-from autokit.federated.engines import embedded
+from autokit.federated.engines import collector, embedded
 from autokit.federated.engines.collector import Collector
 from autokit.federated.schedule import batches
 from autokit.testing.federated_engines import EngineContract
@@ -177,6 +179,58 @@ def test_equal_federations_share_a_trace():
                 random_state=0,
             ).fit(X, y, client_ids=client_ids)
     assert len(traces) == 1
+
+
+def relu(x):
+    """Not Keras', but of the same name: nothing is learnt behind it."""
+    return 0 * x
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_function_of_the_users_is_trained_with(side_by_side):
+    def network(activation):
+        layers = [keras.layers.Dense(4, activation=activation), keras.layers.Dense(3, "softmax")]
+        return keras.Sequential([keras.Input((4,)), *layers])
+
+    assert not Collector(federation(lambda: network(relu))).side_by_side
+    X, y, client_ids = blobs()
+    with nullcontext() if side_by_side else one_after_the_other():
+        for activation, learns in (("relu", True), (relu, False), (lambda x: x, True)):
+            trainer = FederatedTrainer(
+                lambda *_, activation=activation: network(activation), n_rounds=2, random_state=0
+            )
+            found = trainer.fit(X, y, client_ids=client_ids).model_
+            # its bias begins at zero
+            assert np.any(found.layers[0].bias.numpy()) == learns
+
+
+def test_an_algorithm_of_the_users_may_be_redefined():
+    def ends(factor):
+        class Own(FedAvg):
+            def objective(self, task, anchor):
+                def objective(*parts):
+                    step = task(*parts)
+                    return step._replace(loss=factor * step.loss)
+
+                return objective
+
+        return run(federation(algorithm=Own()), n_rounds=1)
+
+    with counted_traces() as traces:
+        weights = [ends(factor).weights for factor in (1.0, 0.0)]
+        assert len(traces) == 2
+        assert not collector._kept
+    np.testing.assert_array_equal(weights[1], start(federation()).weights)
+    assert not np.allclose(weights[0], weights[1])
+
+
+def test_long_parameters_of_an_algorithm_are_told_apart():
+    values = [np.ones(3000) for _ in range(3)]
+    values[2][1500] = 2
+    keys = [collector._key(federation(algorithm=FedProx(mu=mu)), True) for mu in values]
+    assert None not in keys
+    assert keys[0] == keys[1] != keys[2]
+    assert collector._key(federation(algorithm=FedProx(mu=object())), True) is None
 
 
 def test_traces_do_not_keep_clients_alive():

@@ -20,7 +20,8 @@ from autokit.federated.engines.side_by_side import is_side_by_side, with_patches
 from autokit.federated.protocols import Broadcast, Federation, Updates
 from autokit.federated.schedule import batches, client_seed, lots
 from autokit.training import Batch, TensorBatch
-from autokit.training.programs import architecture_key
+from autokit.training.program import is_ours
+from autokit.training.programs import architecture_key, exact_text
 
 KEPT_COLLECTORS = 4
 
@@ -260,12 +261,9 @@ _kept_lock = threading.Lock()
 
 def _traces_of(federation: Federation, side_by_side: bool) -> _Traces:
     """Those of an equal federation, if there was one."""
-    architecture = architecture_key(federation.model)
-    loss, algorithm = federation.loss, federation.algorithm
-    if architecture is None or hasattr(loss, "function"):
+    key = _key(federation, side_by_side)
+    if key is None:
         return _Traces(federation, side_by_side, own_copy=False)
-    parts = (type(algorithm), algorithm.get_params(), type(loss), loss.get_config(), side_by_side)
-    key = architecture + repr(parts)
     with _kept_lock:
         if key not in _kept:
             _kept[key] = _Traces(federation, side_by_side, own_copy=True)
@@ -273,3 +271,15 @@ def _traces_of(federation: Federation, side_by_side: bool) -> _Traces:
         while len(_kept) > KEPT_COLLECTORS:
             _kept.popitem(last=False)
         return _kept[key]
+
+
+def _key(federation: Federation, side_by_side: bool) -> str | None:
+    """What two federations must agree in to share traces; None where that cannot be told."""
+    loss, algorithm = federation.loss, federation.algorithm
+    # a class of the user's may be another by now, under the same name
+    if not (is_ours(loss) and is_ours(algorithm)) or hasattr(loss, "function"):
+        return None
+    architecture = architecture_key(federation.model)
+    kinds = [type(algorithm).__name__, type(loss).__name__]
+    rest = exact_text([*kinds, algorithm.get_params(), loss.get_config(), side_by_side])
+    return None if architecture is None or rest is None else architecture + rest
