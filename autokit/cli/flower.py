@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import math
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from autokit.cli.serving import estimator_of
 
 # Keys of autokit.federated.algorithms.ALGORITHMS, which takes TensorFlow to import.
 ALGORITHMS = (
@@ -198,42 +202,49 @@ def serve_model(args: argparse.Namespace) -> None:
     from autokit.persistence import save
 
     parse_address(args.address)
-    estimator = _estimator(args)
+    estimator = estimator_of(args)
     own = estimator.callbacks
     estimator.set_params(callbacks=[_telling(estimator)])
     # whoever stops the server: nodes are told, and what was trained is saved
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before, is_done = estimator.n_rounds_, False
     try:
-        serve(
-            estimator,
-            args.address,
-            credentials,
-            insecure=args.insecure,
-            min_nodes=args.min_nodes,
-            timeout_s=args.timeout,
-            start_timeout_s=args.wait,
-            say=_say,
-        )
+        with _logged_as_lines():
+            serve(
+                estimator,
+                args.address,
+                credentials,
+                insecure=args.insecure,
+                min_nodes=args.min_nodes,
+                timeout_s=args.timeout,
+                start_timeout_s=args.wait,
+                say=_say,
+            )
+        is_done = True
     finally:
         estimator.set_params(callbacks=own)
-        if estimator.n_rounds_:
+        if estimator.n_rounds_ > before:
             save(estimator, out)
-    print(f"{out}: {estimator.n_rounds_} rounds, {_last(estimator.history_)}")
+            if not is_done:
+                _say(f"{out} holds what was trained until now ({_rounds(estimator)}); serve it to "
+                     "go on from there")  # fmt: skip
+    print(f"{out}: {_rounds(estimator)}, {_last(estimator.history_)}")
 
 
 def join_server(args: argparse.Namespace) -> None:
     """Be a node until the server ends the training."""
     from autokit.federated.engines.flower import join
 
-    said = join(
-        args.superlink,
-        args.data,
-        args.root_certificate,
-        secret=args.secret,
-        insecure=args.insecure,
-        name=args.name,
-        patience_s=args.patience,
-    )
+    with _logged_as_lines():
+        said = join(
+            args.superlink,
+            args.data,
+            args.root_certificate,
+            secret=args.secret,
+            insecure=args.insecure,
+            name=args.name,
+            patience_s=args.patience,
+        )
     print(said)
 
 
@@ -255,92 +266,6 @@ def _credentials(args: argparse.Namespace):
     return credentials
 
 
-def _estimator(args: argparse.Namespace) -> Any:
-    """What is served: with its network, and what the options say."""
-    settings = {
-        "n_rounds": args.rounds,
-        "algorithm": args.algorithm,
-        "clients_per_round": args.clients_per_round,
-        "local_epochs": args.local_epochs,
-        "batch_size": args.batch_size,
-        "client_learning_rate": args.learning_rate,
-        "privacy": _privacy(args),
-    }
-    settings = {name: value for name, value in settings.items() if value is not None}
-    if args.model.endswith(".keras"):
-        return _of_network(args, settings)
-    from autokit.federated.lifecycle import FederatedEstimator
-    from autokit.persistence import load
-
-    estimator = load(args.model)
-    if not isinstance(estimator, FederatedEstimator):
-        raise ValueError(
-            f"{args.model} holds a {type(estimator).__name__}; serve a FederatedTrainer, a "
-            "FederatedRegressor, or a .keras file."
-        )
-    estimator.set_params(**settings)
-    if hasattr(estimator, "model_"):
-        estimator._validate_params()
-        return estimator
-    if args.example is None:
-        raise ValueError(
-            f"the estimator in {args.model} is not fitted and knows neither columns nor classes; "
-            "give rows such as the nodes have by --example."
-        )
-    import numpy as np
-
-    from autokit.federated.engines.flower.serving import begin
-
-    with np.load(args.example, allow_pickle=False) as rows:
-        return begin(estimator, rows["X"], rows["y"], _classes(args))
-
-
-def _of_network(args: argparse.Namespace, settings: dict[str, Any]) -> Any:
-    import numpy as np
-
-    from autokit._backend import keras
-    from autokit.federated import FederatedRegressor, FederatedTrainer
-    from autokit.federated.engines.flower.serving import begin
-
-    model = keras.saving.load_model(args.model, compile=False, safe_mode=True)
-    shape = model.input_shape
-    if isinstance(shape, list | dict) or None in shape[1:]:
-        raise ValueError(
-            f"the network in {args.model} takes {shape}; one array of a known shape can be served."
-        )
-    classes = _classes(args)
-    n_rows = 2 if classes is None else len(classes)
-    X = np.zeros((n_rows, *shape[1:]), np.float32)
-    if classes is not None:
-        return begin(FederatedTrainer(model, **settings), X, classes)
-    n_outputs = model.output_shape[-1]
-    y = np.zeros(n_rows if n_outputs == 1 else (n_rows, n_outputs), np.float32)
-    return begin(FederatedRegressor(model, **settings), X, y)
-
-
-def _privacy(args: argparse.Namespace):
-    if args.epsilon is None and args.delta is None and args.clip_norm is None:
-        return None
-    if args.epsilon is None or args.delta is None:
-        raise ValueError("a budget of privacy takes both --epsilon and --delta; give both.")
-    from autokit.privacy import DifferentialPrivacy
-
-    norm = 1.0 if args.clip_norm is None else args.clip_norm
-    return DifferentialPrivacy(args.epsilon, args.delta, clip_norm=norm)
-
-
-def _classes(args: argparse.Namespace):
-    if args.classes is None:
-        return None
-    import numpy as np
-
-    labels = [label.strip() for label in args.classes.split(",")]
-    try:
-        return np.array([int(label) for label in labels])
-    except ValueError:
-        return np.array(labels)
-
-
 def _telling(estimator: Any):
     """A callback that says how each round went."""
     from autokit._backend import keras
@@ -352,6 +277,10 @@ def _telling(estimator: Any):
     return Telling()
 
 
+def _rounds(estimator: Any) -> str:
+    return f"{estimator.n_rounds_} round{'' if estimator.n_rounds_ == 1 else 's'}"
+
+
 def _last(history: dict[str, list]) -> str:
     names = ("loss", "score", "epsilon")
     parts = [f"{name} {history[name][-1]:.4f}" for name in names if history.get(name)]
@@ -360,24 +289,53 @@ def _last(history: dict[str, list]) -> str:
     return ", ".join(parts)
 
 
+@contextlib.contextmanager
+def _logged_as_lines() -> Iterator[None]:
+    """Tell what autokit logs, such as nodes that were sent away, as all else is told here."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _say(self.format(record))
+
+    logger, lines = logging.getLogger("autokit"), Lines(logging.WARNING)
+    logger.addHandler(lines)
+    try:
+        yield
+    finally:
+        logger.removeHandler(lines)
+
+
 def _say(text: str) -> None:
     sys.stderr.write(f"autokit: {text}\n")
     sys.stderr.flush()
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return value
 
 
 def _clip_norm(text: str) -> float | str:
-    return text if text == "adaptive" else _positive(text)
+    if text == "adaptive":
+        return text
+    try:
+        return _positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be a positive number, or adaptive, got {text!r}"
+        ) from error
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
     return value

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from autokit.layers import copied
 from autokit.federated.arguments import about
 from autokit.federated.columns import in_order
 from autokit.federated.own_normalization import own_of, weights_of
 from autokit.federated.weights import WeightLayout
+from autokit.layers import copied
 from autokit.preprocessing import check_lengths
 from autokit.training import Forward
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -184,6 +185,28 @@ def test_a_superlink_that_died_is_quoted(flower, monkeypatch):
             with pytest.raises(ConnectionError, match="SuperLink ended .killed by signal 9"):
                 while time.monotonic() < began + 5:
                     list(link.replies({"0" * 64}))
+
+
+def test_an_interrupt_leaves_no_half_message(flower):
+    """A node that had the head of one would wait for its parts, and not hear that all is over."""
+    from autokit.federated.engines.flower.link import Link
+
+    class Grid:
+        n_sent = 0
+
+        def push_messages(self, messages):
+            for _ in messages:
+                time.sleep(0.02)
+                self.n_sent += 1
+            return []
+
+    link = Link.__new__(Link)
+    link.grid = Grid()
+    interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        interrupt.start()
+        link.send([None] * 20)
+    assert link.grid.n_sent == 20
 
 
 def test_a_network_that_nodes_do_not_know_is_told(engine):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import socket
 
 import numpy as np
 import pytest
 
 from autokit import load, save
 from autokit._backend import keras
-from autokit.federated import FederatedTrainer, FlowerEngine
+from autokit.federated import FedAvg, FederatedTrainer, FlowerEngine
 from autokit.federated.engines.flower import join, serve
 from autokit.federated.engines.flower.engine import spread
 from autokit.federated.engines.flower.installed import require_flower
@@ -60,8 +61,16 @@ def test_refuses_what_cannot_be_sent_by_name(flower):
     def build():
         return keras.Sequential([keras.Input((4,)), Own(), keras.layers.Dense(3, "softmax")])
 
-    with pytest.raises(ValueError, match="The 'model' cannot be sent .*engine='embedded'"):
+    with pytest.raises(ValueError, match="The 'model' cannot be sent .*engine='embedded'") as told:
         FlowerEngine().check(federation(build))
+    assert "autokit.save" not in str(told.value)
+
+    class OwnAverage(FedAvg):
+        pass
+
+    with pytest.raises(ValueError, match="'algorithm' cannot be sent .*OwnAverage") as told:
+        FlowerEngine().check(federation(algorithm=OwnAverage()))
+    assert "joblib" not in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,9 @@ def test_spreads_rows_evenly():
     assert abs(loads[0] - loads[1]) <= 1
 
 
-@pytest.mark.parametrize("address", ["example.org", ":9092", "host:port", "host:99999"])
+@pytest.mark.parametrize(
+    "address", ["example.org", ":9092", "host:port", "host:99999", "http://host:80"]
+)
 def test_refuses_what_is_no_address(address):
     with pytest.raises(ValueError, match="must be host:port"):
         parse_address(address)
@@ -91,7 +102,7 @@ def test_takes_addresses():
 
 
 def test_serving_without_tls_must_be_said(flower):
-    with pytest.raises(ValueError, match="TLS needs a certificate"):
+    with pytest.raises(ValueError, match=r"TLS needs credentials.*insecure=True \(--insecure\)"):
         serve(FederatedTrainer(), "127.0.0.1:0")
 
 
@@ -115,7 +126,7 @@ def test_begin_trains_nothing(flower):
 
 def test_waits_for_nodes_no_longer_than_it_is_told(flower):
     said = []
-    with pytest.raises(TimeoutError, match="0 of 2 nodes joined within 0.2 s"):
+    with pytest.raises(TimeoutError, match=r"0 of 2 nodes joined within 0.2 s.*\(--min-nodes\)"):
         serve(
             begin(FederatedTrainer(), X, y),
             "127.0.0.1:0",
@@ -124,6 +135,20 @@ def test_waits_for_nodes_no_longer_than_it_is_told(flower):
             say=said.append,
         )
     assert "waiting for 2 nodes" in said[0]
+
+
+def test_an_address_that_is_taken_is_told(flower):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(OSError, match=f"^{address} cannot be listened on .*--address"):
+            serve(begin(FederatedTrainer(), X, y), address, insecure=True)
+
+
+def test_joining_needs_an_address(tmp_path):
+    with pytest.raises(ValueError, match="must be host:port, .* got '127.0.0.1'"):
+        join("127.0.0.1", [tmp_path / "a.npz"], insecure=True)
 
 
 def test_joining_without_tls_must_be_said(tmp_path):

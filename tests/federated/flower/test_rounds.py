@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -134,8 +135,47 @@ def test_the_estimator_trains_on_it_with_dropout(engine):
     assert found.n_rounds_ == 4
 
 
-def test_running_processes_are_not_copied(engine):
-    for copy in (clone(engine), pickle.loads(pickle.dumps(engine))):
-        assert isinstance(copy, FlowerEngine)
-        assert copy.get_params() == engine.get_params()
-        assert not hasattr(copy, "_cluster")
+def test_clones_train_on_the_running_processes(engine):
+    copy = clone(FederatedTrainer(engine=engine)).engine
+    assert isinstance(copy, FlowerEngine)
+    assert copy is not engine
+    assert copy.get_params() == engine.get_params()
+    given = federation()
+    with copy.open(given, start(given)) as running:
+        assert running.processes == engine._cluster.processes
+
+
+def test_running_processes_do_not_go_to_other_processes(engine):
+    copy = pickle.loads(pickle.dumps(engine))
+    assert copy.get_params() == engine.get_params()
+    assert not hasattr(copy, "_cluster")
+
+
+def test_trainings_of_threads_wait_for_each_other(engine):
+    given = federation()
+    expected = run(given).weights
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda copy: run(given, copy), [engine, clone(engine)]))
+    for state in found:
+        np.testing.assert_allclose(state.weights, expected, atol=1e-5)
+
+
+def test_a_training_inside_another_one_is_refused(engine):
+    given = federation()
+    with (
+        engine.open(given, start(given)),
+        pytest.raises(RuntimeError, match="in the middle of another training"),
+        clone(engine).open(given, start(given)),
+    ):
+        pass
+
+
+def test_clones_outlive_the_processes(flower):
+    from autokit.federated.engines.flower.cluster import Cluster
+
+    engine = FlowerEngine(n_nodes=0)
+    engine._cluster = Cluster(None, None, None, 0)
+    copy = clone(engine)
+    assert copy._cluster.is_running
+    engine._cluster.close()
+    assert not copy._cluster.is_running

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 
@@ -40,6 +41,8 @@ class Cluster:
         self._started, self.link, self._credentials = started, link, credentials
         self.labels = [secrets.token_hex(16) for _ in range(n_nodes)]
         self._n_trainings = 0
+        self._owner, self._turn, self._trainer = os.getpid(), threading.Lock(), None
+        self._is_over = False
         for home in range(n_nodes):
             self._start(home)
 
@@ -47,6 +50,36 @@ class Cluster:
     def processes(self) -> list[int]:
         """Numbers of the nodes' processes."""
         return [self._started.pid(_name(home)) for home in range(len(self.labels))]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its processes are there, and this process's."""
+        return not self._is_over and self._owner == os.getpid()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for one's turn: nodes hold one training at a time.
+
+        Raises
+        ------
+        RuntimeError
+            This thread has it already, and would wait for itself.
+        """
+        if self._trainer == threading.get_ident():
+            raise RuntimeError(
+                "The running Flower nodes are in the middle of another training of this thread; "
+                "begin this one after it, or on a FlowerEngine of its own."
+            )
+        with self._turn:
+            self._trainer = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._trainer = None
+
+    def close(self) -> None:
+        """Take no more trainings."""
+        self._is_over = True
 
     def ended(self, label: str) -> str:
         """Why a node has ended; empty while it runs."""
@@ -151,7 +184,10 @@ def cluster(n_nodes: int, insecure: bool) -> Iterator[Cluster]:
         link = Link(started, "127.0.0.1", free_port(), credentials)
         nodes = Cluster(started, link, credentials, n_nodes)
         with link.run():
-            yield nodes
+            try:
+                yield nodes
+            finally:
+                nodes.close()
 
 
 def _name(home: int) -> str:

@@ -75,6 +75,10 @@ class FlowerEngine(BaseEstimator):
     def running(self) -> Iterator[FlowerEngine]:
         """Start the processes once, for all trainings inside; a `fit` alone starts its own.
 
+        Copies by `sklearn.base.clone` train on them too, so that a cross-validation inside starts
+        no others; trainings of several threads wait for each other. Copies that go to another
+        process start their own.
+
         Examples
         --------
         ::
@@ -94,6 +98,12 @@ class FlowerEngine(BaseEstimator):
             finally:
                 del self._cluster
 
+    def __sklearn_clone__(self) -> FlowerEngine:
+        copy = super().__sklearn_clone__()
+        if hasattr(self, "_cluster"):
+            copy._cluster = self._cluster
+        return copy
+
     @contextmanager
     def open(self, federation: Federation, state: ServerState) -> Iterator[FlowerRun]:
         """Begin, or go on from a state."""
@@ -103,7 +113,9 @@ class FlowerEngine(BaseEstimator):
 
         with ExitStack() as stack:
             nodes = getattr(self, "_cluster", None)
-            if nodes is None:
+            if nodes is not None and nodes.is_running:
+                stack.enter_context(nodes.turn())
+            else:
                 n_nodes = min(self.n_nodes, len(federation.clients))
                 nodes = stack.enter_context(cluster(n_nodes, self.insecure))
             homes = spread(federation.clients.sizes, len(nodes.labels))
@@ -145,9 +157,15 @@ def check_transport(federation: Federation) -> None:
             pack_objects({name: getattr(federation, name)})
         except TypeError as error:
             raise ValueError(
-                f"The {name!r} cannot be sent to Flower's nodes ({error}); engine='embedded' takes "
-                "it as it is."
+                f"The {name!r} cannot be sent to Flower's nodes, which know the classes of Keras "
+                f"and autokit: {_unknown(error)}. Use one of those, or engine='embedded', which "
+                "takes it as it is."
             ) from error
+
+
+def _unknown(error: TypeError) -> str:
+    """What cannot be sent; what `autokit.save` advises besides is of no use here."""
+    return str(error).partition(", which autokit.save cannot store")[0].rstrip(".")
 
 
 def task_of(federation: Federation, **more: Any):

@@ -18,6 +18,10 @@ LOOK_S = 1.0  # between looks at who is online
 # A request costs the SuperLink some 3 ms of CPU.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.1
 _STOP_S = 5.0
+_STRANGER = (
+    "it does not know the secret of this training; give it the server's join.secret (--secret)"
+)
+_LATE = "the training was over before it could take part"
 _log = logging.getLogger(__name__)
 
 
@@ -128,7 +132,7 @@ class Fleet:
                 if self._is_trusted(node, reply):
                     self._asked[node] = self._send(node, SETUP, self._task)
                 else:
-                    self._refuse(node, "it does not know the secret of this training")
+                    self._refuse(node, _STRANGER)
                 continue
             told = reply.config_records["node"]
             member = Member(
@@ -191,8 +195,8 @@ class Fleet:
     def dismiss_all(self, why: str, *, is_done: bool) -> None:
         """Tell all nodes that the training has ended, and give them a moment to leave."""
         nodes = [n for n, m in self.members.items() if not m.gone and not m.busy]
-        nodes += list(self._asked)
         told = {self._dismiss(node, why, is_done) for node in nodes}
+        told |= {self._dismiss(node, _LATE if is_done else why) for node in self._asked}
         until = time.monotonic() + _STOP_S
         while told and time.monotonic() < until:
             told -= {message for message, _ in self._link.replies(told)}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import logging
+import os
+import sys
 import warnings
 
 INSTALL = "pip install 'autokit[flower]'"
@@ -37,6 +40,7 @@ def require_flower() -> None:
             f"The engine 'flower' needs Flower {'.'.join(map(str, MINIMUM))} or newer, and "
             f"{version} is installed: {INSTALL}"
         )
+    is_new = "flwr" not in sys.modules
     with warnings.catch_warnings():
         # its typer asks Click for names that Click 9 will not have
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -47,3 +51,6 @@ def require_flower() -> None:
             raise ImportError(
                 f"The engine 'flower' does not know Flower {version} ({error}): {INSTALL}"
             ) from error
+    if is_new and "FLWR_LOG_LEVEL" not in os.environ:
+        # Flower's is DEBUG, so that handlers of the root logger would have all that it says
+        logging.getLogger("flwr").setLevel(logging.ERROR)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autokit.federated.engines.flower.installed import require_flower
@@ -27,7 +29,8 @@ def join(
 
     What leaves the machine are updates of the network, sizes and names of the clients, and losses;
     never rows. What comes are numbers and a network's configuration, never code. Call it in the
-    main thread of a process of its own.
+    main thread of a process of its own. Of a client that cannot take part it warns, by a
+    `FederatedWarning`, and goes on with the others.
 
     Parameters
     ----------
@@ -55,7 +58,8 @@ def join(
     Raises
     ------
     ValueError
-        No certificate, and not `insecure`; two clients of one name; or a secret of a few letters.
+        No address; no certificate, and not `insecure`; two clients of one name; or a secret of a
+        few letters.
     FileNotFoundError
         A file is not there.
     ConnectionError
@@ -63,23 +67,23 @@ def join(
     KeyboardInterrupt
         A signal asked the process to end; the server was told that this node leaves.
     """
-    check_security(root_certificate, insecure, "the server's root certificate")
+    parse_address(superlink)
+    check_security(
+        root_certificate, insecure, "the server's root certificate (root.pem; --root-certificate)"
+    )
     files = _files(data, name)
     known = b"" if secret is None else read_secret(secret)
     root = None if insecure else Path(root_certificate).read_bytes()
-    # read when Flower is loaded; nothing is to be sent to its makers, or said of every message
-    os.environ |= {
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_LOG_LEVEL": os.environ.get("FLWR_LOG_LEVEL", "ERROR"),
-    }
+    # read when Flower is loaded: nothing is to be sent to its makers
+    os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
     require_flower()
     with tempfile.TemporaryDirectory(prefix="autokit-flower-") as home:
         os.environ["FLWR_HOME"] = home
         from autokit.federated.engines.flower.node import Node, run_node
 
         node = Node(files, secret=known)
-        run_node(node, superlink, root, patience_s=patience_s)
+        with _heard() as errors:
+            run_node(node, superlink, root, patience_s=patience_s)
     if node.is_done:
         return node.ended
     if node.ended:
@@ -88,9 +92,24 @@ def join(
         raise ConnectionError(f"{superlink} was lost before the training ended.")
     secure = "with this root certificate" if root else "without TLS"
     raise ConnectionError(
-        f"{superlink} could not be reached {secure}; look whether `autokit federated serve` runs "
-        "there, and with TLS or without as you said here."
+        f"{superlink} could not be reached {secure}{_reason(errors)}; look whether `autokit "
+        "federated serve` runs there, and with TLS or without as you said here."
     )
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port.
+
+    Raises
+    ------
+    ValueError
+    """
+    host, colon, port = address.rpartition(":")
+    host = host.strip("[]")
+    is_port = port.isascii() and port.isdigit() and int(port) <= 65535
+    if not colon or not host or "/" in host or not is_port:
+        raise ValueError(f"an address must be host:port, such as 127.0.0.1:9092; got {address!r}.")
+    return host, int(port)
 
 
 def check_security(certificate, insecure: bool, what: str) -> None:
@@ -101,11 +120,14 @@ def check_security(certificate, insecure: bool, what: str) -> None:
     ValueError, FileNotFoundError
     """
     if insecure and certificate is not None:
-        raise ValueError("certificates and insecure exclude each other; pass one of them.")
+        raise ValueError(
+            "a certificate and insecure (--insecure) exclude each other; leave one out."
+        )
     if not insecure and certificate is None:
         raise ValueError(
-            f"TLS needs {what} (`autokit federated certificate` makes one); say insecure to go "
-            "without, so that whoever is on the way can read and change what is sent."
+            f"TLS needs {what}, such as `autokit federated certificate` makes; to go without, so "
+            "that whoever is on the way can read and change what is sent, say insecure=True "
+            "(--insecure)."
         )
     if certificate is not None and isinstance(certificate, str | os.PathLike):
         if not Path(certificate).is_file():
@@ -120,8 +142,8 @@ def _files(data, name: str) -> dict[str, Path]:
         files = {path.stem: path for path in paths}
         if len(files) < len(paths):
             raise ValueError(
-                "two files have the same name, and clients are called by them; rename one, or "
-                "pass a mapping of names to paths."
+                "two files have the same name, and clients are called by them; rename one (in "
+                "Python, a mapping of names to paths does too)."
             )
     if not files:
         raise ValueError("data is empty; give the file of at least one client.")
@@ -129,3 +151,30 @@ def _files(data, name: str) -> dict[str, Path]:
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}; check the path.")
     return {f"{name}/{client}" if name else client: path for client, path in files.items()}
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Errors that Flower logs: kept from its log, for the one message that this ends with."""
+    errors: list[str] = []
+
+    def hear(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            errors.append(record.getMessage())
+        return "FLWR_LOG_LEVEL" in os.environ
+
+    logger = logging.getLogger("flwr")
+    logger.addFilter(hear)
+    try:
+        yield errors
+    finally:
+        logger.removeFilter(hear)
+
+
+def _reason(errors: list[str]) -> str:
+    """Of what Flower says, the line that tells why it has no connection."""
+    for error in errors:
+        _, found, why = error.partition("Failed to initialize the connection to the SuperLink.\n")
+        if found:
+            return f" ({why.splitlines()[0]})"
+    return ""

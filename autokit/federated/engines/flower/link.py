@@ -18,6 +18,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -187,8 +188,10 @@ class Link:
 
     def send(self, messages: list[Message]) -> list[str]:
         """Give messages to the SuperLink; their numbers."""
-        with self._reached():
-            return list(self.grid.push_messages(messages))
+        # In a thread that is waited for: a Ctrl-C in between would leave nodes with half a message,
+        # and they would wait for the rest.
+        with self._reached(), ThreadPoolExecutor(1) as pool:
+            return list(pool.submit(self.grid.push_messages, messages).result())
 
     def nodes(self) -> set[int]:
         """Who is online."""

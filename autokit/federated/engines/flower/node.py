@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,6 +29,8 @@ require_flower()
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
 from flwr.common.constant import ErrorCode  # noqa: E402
+from flwr.supercore.exit import exit as flwr_exit  # noqa: E402
+from flwr.supercore.exit.signal_handler import SIGNAL_TO_EXIT_CODE  # noqa: E402
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree  # noqa: E402
 from flwr.supercore.inflatable.inflatable_utils import (  # noqa: E402
     inflate_object_from_contents,
@@ -41,12 +46,14 @@ from autokit.federated.engines.collector import Collector, work_of  # noqa: E402
 from autokit.federated.engines.flower.link import PATIENCE  # noqa: E402
 from autokit.federated.engines.flower.membership import proof  # noqa: E402
 from autokit.federated.engines.flower.wire import Answer, Job, unpack_objects  # noqa: E402
-from autokit.federated.protocols import Federation  # noqa: E402
+from autokit.federated.protocols import FederatedWarning, Federation  # noqa: E402
 from autokit.federated.weights import WeightLayout  # noqa: E402
 from autokit.training import Batch  # noqa: E402
 
 CACHED_BYTES = 1 << 28  # of rows that are kept in memory from round to round
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.015, 0.5
+_INTERRUPTED = 130  # the exit code
+_NO_ROWS = (OSError, ValueError, TypeError)  # a file cannot be read, or not be encoded
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +87,7 @@ class Node:
         self._rows: dict[str, Batch] = {}
         self._kept: dict[str, dict] = {}
         self._waiting: dict[str, tuple[int, dict]] = {}  # kept, if that round's update is used
+        self._told: set[str] = set()  # clients that cannot take part, which the owner knows
 
     def hello(self, content: RecordDict) -> RecordDict:
         """Show that the training's secret is known here."""
@@ -104,8 +112,8 @@ class Node:
         for name in self.files if self._encoder is not None else ():
             try:
                 sizes[name] = len(self._batch(name))
-            except (OSError, ValueError) as error:
-                failed[name] = str(error)
+            except _NO_ROWS as error:
+                failed[name] = self._failure(name, error)
         return RecordDict({
             "node": ConfigRecord({
                 "label": self.label,
@@ -122,8 +130,8 @@ class Node:
         for i, (number, name) in enumerate(zip(job.numbers, job.names, strict=True)):
             try:
                 data = self._batch(name)
-            except (OSError, ValueError, KeyError) as error:
-                failed[number] = f"its rows could not be read: {error}"
+            except (*_NO_ROWS, KeyError) as error:
+                failed[number] = f"its rows could not be read: {self._failure(name, error)}"
                 continue
             work.append(work_of(self._collector.federation, job.broadcast.round, number, data))
             names.append(name)
@@ -151,12 +159,23 @@ class Node:
             self._kept[name] = own
         return self._kept.get(name, {})
 
+    def _failure(self, name: str, error: Exception) -> str:
+        """Why a client cannot take part; whoever has its rows is warned of it here, once."""
+        why = str(error).removeprefix(f"client {name!r}: ")
+        if self._encoder is not None and name not in self._told:
+            self._told.add(name)
+            warnings.warn(
+                f"Client {name!r} cannot take part: {why}", FederatedWarning, stacklevel=2
+            )
+        return why
+
     def _batch(self, name: str) -> Batch:
         if name in self._rows:
             return self._rows[name]
         if self._encoder is not None:
             with opened(name, self.files[name]) as file:
-                data = self._encoder._encode_more(file["X"], file["y"], None)
+                X, y = file["X"], file["y"]
+            data = self._encoder._encode_more(X, y, None)
         else:
             with np.load(self.files[name], allow_pickle=False) as file:
                 data = Batch(file["x"], file["y"], file["weight"] if "weight" in file else None)
@@ -215,8 +234,9 @@ class _State(InMemoryNodeState):
         try:
             reply = self._app(message=message, context=context)
         except Exception as error:  # whatever it is, the server is told, and goes on
-            _log.exception("a message could not be answered")
             why = f"{type(error).__name__}: {error}"
+            shows = _log.isEnabledFor(logging.DEBUG)
+            _log.error("a message of the server could not be answered (%s)", why, exc_info=shows)
             reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message)
         self.record_message_processing_end(message_id)
         supernode._insert_message(reply, self, store)
@@ -253,6 +273,19 @@ class _Pauses:
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE_S)
 
 
+class _Exits:
+    """Stands for the module `os` where Flower ends the whole process, 5 s after its SuperNode.
+
+    After a signal it may, since retries to reach a server would go on. Who was told that there is
+    no server goes on himself.
+    """
+
+    @staticmethod
+    def _exit(code: int) -> None:
+        if code == 0:  # of a signal
+            os._exit(_INTERRUPTED)
+
+
 def run_node(
     node: Node,
     superlink: str,
@@ -278,8 +311,10 @@ def run_node(
         A signal asked the process to end; the SuperLink knows that the node has left.
     """
     pauses = _Pauses(node)
+    handlers = {number: signal.getsignal(number) for number in SIGNAL_TO_EXIT_CODE}
     supernode.time = pauses
     supernode.pull_objects = partial(pull_objects, **PATIENCE)
+    flwr_exit.os = _Exits
     try:
         supernode.start_client_internal(
             state_factory=_Factory(client_app(node), pauses.wake),
@@ -295,6 +330,8 @@ def run_node(
             raise KeyboardInterrupt from end  # Flower's own handlers of signals end like this
     finally:
         supernode.time, supernode.pull_objects = time, pull_objects
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -116,3 +116,22 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return probe.getsockname()[1]
+
+
+def check_free(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on.
+
+    Raises
+    ------
+    OSError
+        The message says why.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Flower's server does
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                f"{host}:{port} cannot be listened on ({error.strerror}); choose another address "
+                "of this machine (--address)."
+            ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,9 @@ import numpy as np
 from autokit.federated.engines.flower.certificates import Credentials
 from autokit.federated.engines.flower.engine import check_transport, task_of
 from autokit.federated.engines.flower.installed import require_flower
-from autokit.federated.engines.flower.joining import check_security
+from autokit.federated.engines.flower.joining import check_security, parse_address
 from autokit.federated.engines.flower.membership import read_secret
-from autokit.federated.engines.flower.processes import children, free_port
+from autokit.federated.engines.flower.processes import check_free, children, free_port
 from autokit.federated.protocols import FederatedWarning, Federation, ServerState
 
 if TYPE_CHECKING:
@@ -104,13 +104,15 @@ def serve(
         Flower is not installed.
     ValueError
         No credentials, and not `insecure`; or a parameter that cannot be served, by name.
+    OSError
+        The address cannot be listened on.
     TimeoutError
         Too few nodes came.
     NoNodeLeft
         All nodes have gone. The rounds before are in the estimator.
     """
     require_flower()
-    check_security(credentials, insecure, "a certificate and its key")
+    check_security(credentials, insecure, "credentials")
     host, port = parse_address(address)
     if not hasattr(estimator, "_state"):
         raise ValueError(
@@ -123,43 +125,32 @@ def serve(
     if credentials is not None:
         credentials.check()
         secret = None if credentials.secret is None else read_secret(credentials.secret)
+    check_free(host, port)
     from autokit.federated.engines.flower.fleet import Fleet
     from autokit.federated.engines.flower.link import Link
 
     with children() as started:
         link = Link(started, host, port or free_port(host), credentials)
         with link.run():
+            begun: set[str] = set()  # clients that the first round began with
             fleet = Fleet(
                 link,
                 task_of(empty, encoder=_encoder_of(estimator)),
                 timeout_s,
-                lambda member: _objection(member, fleet),
+                lambda member: _objection(member, fleet, begun),
                 secret=secret,
             )
             why, is_done = "the server ended before the training did", False
             try:
                 say(f"listening on {link.listens}, waiting for {min_nodes} nodes")
                 _wait(fleet, min_nodes, start_timeout_s, say)
+                begun.update(*(member.sizes for member in fleet.members.values()))
                 _train(estimator, fleet)
                 why, is_done = "the training is over", True
             finally:
                 with suppress(ConnectionError):  # of a SuperLink that has ended itself
                     fleet.dismiss_all(why, is_done=is_done)
     return estimator
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Host and port.
-
-    Raises
-    ------
-    ValueError
-    """
-    host, colon, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"an address must be host:port, such as 0.0.0.0:9092; got {address!r}.")
-    return host, int(port)
 
 
 class _Remote:
@@ -223,24 +214,27 @@ def _wait(fleet: Fleet, min_nodes: int, timeout_s: float | None, say) -> None:
             return
         if until is not None and time.monotonic() > until:
             raise TimeoutError(
-                f"{here} of {min_nodes} nodes joined within {timeout_s:g} s; start more, or lower "
-                "'min_nodes'."
+                f"{here} of {min_nodes} nodes joined within {timeout_s:g} s; start more, lower "
+                "min_nodes (--min-nodes), or raise start_timeout_s (--wait)."
             )
         time.sleep(_LOOK_S)
 
 
-def _objection(member: Member, fleet: Fleet) -> str:
+def _objection(member: Member, fleet: Fleet, begun: Set[str] = frozenset()) -> str:
     """Why a node cannot take part; one that was silent makes way for its clients' new node."""
     if not member.sizes:
-        return f"none of its clients can be read ({'; '.join(member.failed.values())})"
+        why = "; ".join(f"{name!r}: {reason}" for name, reason in member.failed.items())
+        return f"none of its clients can take part ({why})"
+    if begun and begun.isdisjoint(member.sizes):
+        return "the training has begun without its clients; join before the first round"
     for other in fleet.members.values():
         double = sorted(other.sizes.keys() & member.sizes.keys())
         if not double or other.gone:
             continue
         if not other.busy:
             return (
-                f"another node has a client called {double[0]!r}; tell them apart by a name, or "
-                "try again in a minute if that node has just ended"
+                f"another node has a client called {double[0]!r}; tell them apart by a name "
+                "(--name), or try again in a minute if that node has just ended"
             )
         other.gone = "its clients came back with another node"
     return ""
