@@ -68,8 +68,8 @@ def serve(
     What clients keep from round to round (SCAFFOLD's variates, what packing lost) stays with them.
 
     With `privacy` for clients the server clips the updates and adds the noise, and no node can
-    tell it; for rows (``level="example"``) each node adds its own, of its own entropy unless the
-    estimator has a `random_state`: then the server could repeat it.
+    tell it; for rows (``level="example"``) each node adds its own, as much as the server asks for,
+    of its own entropy unless the estimator has a `random_state`: then the server could repeat it.
 
     Nodes must know the secret of the credentials before they are told anything. Without one
     whoever reaches the port may join. Either way keep strangers from the port, by a firewall or a
