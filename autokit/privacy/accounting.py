@@ -248,6 +248,8 @@ def _epsilon(accountant, delta, phases, interval) -> float:
         return 0.0
     if accountant == "rdp":
         return _rdp_epsilon(delta, phases)
+    # losses grow with the inverse square of the noise, and their table with them
+    interval *= max(1.0, (0.5 / min(phase.noise_multiplier for phase in phases)) ** 2)
     total = None
     for phase in phases:
         steps = _step_losses(*phase[:2], interval).self_compose(phase.n_steps)

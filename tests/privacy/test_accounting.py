@@ -67,6 +67,16 @@ def test_the_noise_is_the_smallest_within_the_budget(accountant, epsilon, rate):
     assert epsilon_spent(privacy, noise_multiplier=0.999 * noise, **steps) > epsilon
 
 
+@pytest.mark.parametrize("epsilon", [100.0, 1e3, 1e5])
+def test_a_budget_that_promises_nothing_needs_no_table_of_millions(epsilon):
+    """One Gaussian step: epsilon is at most 1 / (2 z^2) + sqrt(2 log(1 / delta)) / z."""
+    privacy = DifferentialPrivacy(epsilon, 1e-5)
+    noise = noise_multiplier(privacy, n_steps=1, sampling_rate=1.0)
+    spent = epsilon_spent(privacy, noise_multiplier=noise, n_steps=1, sampling_rate=1.0)
+    bound = 0.5 / noise**2 + math.sqrt(2 * math.log(1e5)) / noise
+    assert 0.9 * bound < spent <= min(bound * 1.001, epsilon)
+
+
 def test_renyi_divergences_add_up_as_in_the_package():
     library = module.dp_accounting()
     accountant = library.rdp.RdpAccountant()
