@@ -24,6 +24,17 @@ def iris():
     return load_iris(return_X_y=True)
 
 
+def two_inputs(input_shape, n_outputs):
+    ends = [keras.Input((1,)), keras.Input((1,))]
+    both = keras.layers.Concatenate()(ends)
+    return keras.Model(ends, keras.layers.Dense(n_outputs)(both))
+
+
+class Subclass(keras.Model):
+    def call(self, x):
+        return x
+
+
 def build(input_shape, n_outputs):
     return keras.Sequential(
         [
@@ -307,6 +318,8 @@ def test_bad_data(X, y, message):
         ({"model": lambda shape, n: None}, "'model' parameter must build.*NoneType"),
         ({"model": build((3,), 2)}, r"takes rows of shape \(3,\), but X has rows of shape \(2,\)"),
         ({"model": build((2,), 5)}, "ends in 5 outputs, but y needs 2"),
+        ({"model": two_inputs}, "has 2 inputs, and X is one array"),
+        ({"model": lambda shape, n: Subclass()}, "is a Subclass.*build a keras.Sequential"),
         ({"loss": "cross"}, "cross"),
     ],
 )

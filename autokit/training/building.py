@@ -62,8 +62,21 @@ def build_model(
                     f"The 'model' parameter must build a keras.Model from (input_shape, "
                     f"n_outputs); it returned a {type(network).__name__}."
                 )
+        if not isinstance(network, keras.Sequential) and not getattr(network, "inputs", None):
+            raise ValueError(
+                f"The 'model' parameter is a {type(network).__name__}, a subclass of keras.Model "
+                "that does not tell what it is made of; build a keras.Sequential, or a "
+                "keras.Model(inputs, outputs)."
+            )
         if not network.built:
             network.build((None, *shape))
+    for what, thing in (("inputs", "X"), ("outputs", "y")):
+        number = len(getattr(network, what))
+        if number > 1:
+            raise ValueError(
+                f"The 'model' parameter has {number} {what}, and {thing} is one array; build a "
+                "model of one (keras.layers.Concatenate joins several)."
+            )
     wanted = tuple(getattr(network, "input_shape", None) or (None, *shape))[1:]
     if len(wanted) != len(shape) or any(
         w not in (None, s) for w, s in zip(wanted, shape, strict=True)

@@ -175,7 +175,7 @@ def _krum():
 @pytest.mark.parametrize(
     "clients",
     [7, {"a": (X, Y[:3])}, {"a": (X, np.full(150, np.nan))}, {"a": lambda: 1 / 0}, [("no.npz")]],
-    ids=str,
+    ids=["no clients", "lengths", "nan", "function", "file"],
 )
 def test_clients_without_a_round_leave_the_estimator_as_it_was(clients):
     fresh = trainer()
