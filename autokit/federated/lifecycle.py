@@ -166,7 +166,8 @@ class FederatedEstimator(FederatedParameters, KerasEstimator):
         ValueError
             A source is not what it must be; the message names the client.
         OSError
-            A file cannot be read, or the temporary folder has no room.
+            A file cannot be read, or the temporary folder has no room. One that cannot be read
+            later is left out of the rounds, with a `FederatedWarning`.
         TrainingDiverged
             No client of a round had a finite update. The rounds before it are kept.
         """

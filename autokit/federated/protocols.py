@@ -34,9 +34,11 @@ from autokit.federated.steps import ServerStep
 from autokit.federated.weights import WeightLayout
 from autokit.training import Batch, Objective
 
+UNREADABLE = "its rows could not be read"  # why a client gave nothing: an error's text follows
+
 
 class FederatedWarning(UserWarning):
-    """No client of a round gave an update, or one cannot take part at all."""
+    """A client cannot take part, or none of a round gave an update."""
 
 
 class Clients(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 
 from autokit._backend import keras
 from autokit.federated.protocols import (
+    UNREADABLE,
     FederatedEngine,
     FederatedWarning,
     Federation,
@@ -93,6 +94,7 @@ def run_rounds(
     first = done.state.round
     begin = _with_rule(done.state, federation.step.rule)
     logs: dict[str, float] = {}
+    told: set[int] = set()
     model.stop_training = False
     with engine.open(federation, begin) as run:
         hooks.on_train_begin()
@@ -111,6 +113,7 @@ def run_rounds(
             if private is not None:  # what it spent is spent
                 done.ledger = private.after_round(done.ledger)
             _check(report, federation)
+            _tell(report, federation, told)
             _check_step(run.state, federation)
             done.state = run.state
             logs = {"loss": report.loss}
@@ -179,6 +182,18 @@ def _check(report: RoundReport, federation: Federation) -> None:
         FederatedWarning,
         stacklevel=5,
     )
+
+
+def _tell(report: RoundReport, federation: Federation, told: set[int]) -> None:
+    """Warn of each client whose rows cannot be read, once: nobody expects that."""
+    for client, why in report.dropped.items():
+        if why.startswith(UNREADABLE) and client not in told and report.clients:
+            told.add(client)
+            warnings.warn(
+                f"Client {federation.clients.names[client]!r} is left out: {why}",
+                FederatedWarning,
+                stacklevel=5,
+            )
 
 
 def _check_step(state: ServerState, federation: Federation) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autokit.federated import FederatedRegressor, FederatedTrainer
+from autokit.federated import FederatedRegressor, FederatedTrainer, FederatedWarning
 from autokit.federated.clients import ArrayClients, Sources, StoredClients, survey
 from autokit.testing.federations import (
     blobs,
@@ -250,7 +250,9 @@ def test_a_file_that_breaks_during_training_is_a_dropped_client(kind, paths):
             return CLIENTS["c0"]
 
     # read once for the columns, then once a round, before the second client
-    trainer = FederatedTrainer(**SETTINGS).fit_clients({"c0": Breaking(), "c1": paths[1]})
+    with pytest.warns(FederatedWarning, match="Client 'c1' is left out") as told:
+        trainer = FederatedTrainer(**SETTINGS).fit_clients({"c0": Breaking(), "c1": paths[1]})
+    assert len(told) == 1  # of two rounds
     assert trainer.history_["clients"] == [["c0", "c1"], ["c0"], ["c0"]]
     assert list(trainer.history_["dropped"][2]) == ["c1"]
     why = trainer.history_["dropped"][2]["c1"]
@@ -402,7 +404,8 @@ def test_a_function_that_fails_during_training_is_a_dropped_client():
             raise RuntimeError("gone")
         return X, Y
 
-    trainer = FederatedTrainer(**SETTINGS).fit_clients({"a": (X, Y), "b": failing})
+    with pytest.warns(FederatedWarning, match="Client 'b' is left out"):
+        trainer = FederatedTrainer(**SETTINGS).fit_clients({"a": (X, Y), "b": failing})
     assert trainer.history_["clients"] == [["a"]] * 3
     why = trainer.history_["dropped"][0]["b"]
     assert "client 'b': its function raised RuntimeError: gone" in why

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 
 from autokit.federated.client import trained
 from autokit.federated.engines.collector import Collector, Work, work_of
-from autokit.federated.protocols import Federation, RoundReport, ServerState
+from autokit.federated.protocols import UNREADABLE, Federation, RoundReport, ServerState
 from autokit.federated.schedule import fault_generator
 from autokit.federated.server import Round, broadcast_of
 
@@ -100,7 +100,7 @@ class EmbeddedRun:
             try:
                 data = federation.clients.batch(client)
             except (OSError, ValueError) as error:
-                gathered.drop(client, f"its rows could not be read: {error}")
+                gathered.drop(client, f"{UNREADABLE}: {error}")
                 continue
             work = work_of(federation, number, client, data)
             if slow[i]:

@@ -16,7 +16,7 @@ from autokit.federated.engines.flower.certificates import Credentials, make_cert
 from autokit.federated.engines.flower.fleet import Fleet
 from autokit.federated.engines.flower.link import Link
 from autokit.federated.engines.flower.processes import Children, children, free_port
-from autokit.federated.protocols import Federation
+from autokit.federated.protocols import UNREADABLE, Federation
 
 
 class Cluster:
@@ -103,7 +103,7 @@ class Cluster:
             try:
                 data = federation.clients.batch(client)
             except (OSError, ValueError) as error:
-                unread[client] = f"its rows could not be read: {error}"
+                unread[client] = f"{UNREADABLE}: {error}"
                 continue
             arrays = {"x": data.x, "y": data.y}
             if data.weight is not None:

@@ -46,7 +46,7 @@ from autokit.federated.engines.collector import Collector, work_of  # noqa: E402
 from autokit.federated.engines.flower.link import PATIENCE  # noqa: E402
 from autokit.federated.engines.flower.membership import proof  # noqa: E402
 from autokit.federated.engines.flower.wire import Answer, Job, unpack_objects  # noqa: E402
-from autokit.federated.protocols import FederatedWarning, Federation  # noqa: E402
+from autokit.federated.protocols import UNREADABLE, FederatedWarning, Federation  # noqa: E402
 from autokit.federated.weights import WeightLayout  # noqa: E402
 from autokit.training import Batch  # noqa: E402
 
@@ -131,7 +131,7 @@ class Node:
             try:
                 data = self._batch(name)
             except (*_NO_ROWS, KeyError) as error:
-                failed[number] = f"its rows could not be read: {self._failure(name, error)}"
+                failed[number] = f"{UNREADABLE}: {self._failure(name, error)}"
                 continue
             work.append(work_of(self._collector.federation, job.broadcast.round, number, data))
             names.append(name)

@@ -25,7 +25,7 @@ from autokit.federated.engines.tff.description import (
 from autokit.federated.engines.tff.process import EngineDied, RefusedThere, Worker
 from autokit.federated.engines.tff.rows import StoredRows, Unreadable
 from autokit.federated.engines.tff.transport import Transport
-from autokit.federated.protocols import Federation, RoundReport, ServerState
+from autokit.federated.protocols import UNREADABLE, Federation, RoundReport, ServerState
 from autokit.federated.schedule import batches
 
 _TRIES = 2
@@ -156,7 +156,7 @@ class TFFRun:
             try:
                 data = self._rows.stored(client)
             except Unreadable as error:
-                dropped[client] = f"its rows could not be read: {error}"
+                dropped[client] = f"{UNREADABLE}: {error}"
                 continue
             clients.append(client)
             self._prepare(data)
