@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,13 +14,13 @@ from autokit.privacy import (
     AdaptiveClip,
     DifferentialPrivacy,
     Ledger,
-    PrivacyWarning,
     adapted,
     clip_rows,
     dp_accounting,
     epsilon_spent,
     noise_multiplier,
     split_noise,
+    warn_of_delta,
 )
 from autokit.training.private import check_private
 
@@ -211,14 +210,14 @@ def private_rounds(
     expected = n_clients if per_round is None else per_round
     rate, noise = 1.0, float("nan")
     if n_clients and privacy.level == "client":
-        _warn(privacy, n_clients, "clients")
+        warn_of_delta(privacy, n_clients, "clients", 5)
         rate = expected / n_clients
         noise = noise_multiplier(privacy, n_steps=n_rounds, sampling_rate=rate)
         if privacy.is_adaptive:
             split_noise(noise, expected)
     elif n_clients:
         sizes = np.asarray(federation.clients.sizes)
-        _warn(privacy, int(sizes.sum()), "rows")
+        warn_of_delta(privacy, int(sizes.sum()), "rows", 5)
         noise, rate, steps = _of_rows(federation, sizes[sizes > 0], privacy, n_rounds)
     seed = int(np.random.SeedSequence().entropy) if secret else federation.seed
     rounds = PrivateRounds(
@@ -250,17 +249,6 @@ def _of_rows(federation, sizes, privacy, n_rounds) -> tuple[float, float, int]:
                 continue
         worst = noise_multiplier(privacy, **planned), rate, steps
     return worst
-
-
-def _warn(privacy: DifferentialPrivacy, number: int, what: str) -> None:
-    if privacy.delta >= 1 / number:
-        warnings.warn(
-            f"delta = {privacy.delta:g} is not below one over the number of {what}, {number}: a "
-            f"training that publishes one of the {what} as it is would be as private. Take a delta "
-            f"well below {1 / number:.1g}.",
-            PrivacyWarning,
-            stacklevel=6,
-        )
 
 
 def _check(federation: Federation, privacy: DifferentialPrivacy) -> None:

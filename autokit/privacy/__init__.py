@@ -26,6 +26,7 @@ _PUBLIC = {
     "noise_multiplier": "accounting",
     "private_sum": "clipping",
     "split_noise": "clipping",
+    "warn_of_delta": "parameters",
 }
 
 __all__ = list(_PUBLIC)

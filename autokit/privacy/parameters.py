@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -82,6 +83,18 @@ class DifferentialPrivacy:
     def is_adaptive(self) -> bool:
         """Whether the clipping norm follows the norms it meets."""
         return self.clip_norm == "adaptive"
+
+
+def warn_of_delta(privacy: DifferentialPrivacy, number: int, what: str, stacklevel: int) -> None:
+    """Warn if delta is so large that it promises nothing to so many rows, or clients."""
+    if privacy.delta >= 1 / number:
+        warnings.warn(
+            f"delta = {privacy.delta:g} is not below one over the number of {what}, {number}: a "
+            f"training that publishes one of the {what} as it is would be as private. Take a delta "
+            f"well below {1 / number:.1g}.",
+            PrivacyWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _check_number(name, value, below, hint) -> None:

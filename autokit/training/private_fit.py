@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,8 +13,8 @@ from autokit.privacy import (
     DifferentialPrivacy,
     Ledger,
     PrivacyBudgetSpent,
-    PrivacyWarning,
     noise_multiplier,
+    warn_of_delta,
 )
 from autokit.training.batches import Batch
 from autokit.training.fit_loop import FitConfig, FitResult, fit, make_optimizer
@@ -138,14 +137,7 @@ def fit_privately(
     """
     check_private(model, make_optimizer(config))
     n_rows = len(train)
-    if privacy.delta >= 1 / n_rows:
-        warnings.warn(
-            f"delta = {privacy.delta:g} is not below one over the number of rows, {n_rows}: a "
-            "training that publishes one of the rows as it is would be as private. Take a delta "
-            f"well below {1 / n_rows:.1g}.",
-            PrivacyWarning,
-            stacklevel=3,
-        )
+    warn_of_delta(privacy, n_rows, "rows", 3)
     sampling_rate = min(1.0, config.batch_size / n_rows)
     n_steps = -(-n_rows // config.batch_size)
     if before is None or before.ledger.privacy != privacy:
